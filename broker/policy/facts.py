@@ -1,0 +1,115 @@
+"""What policy judges: one frozen document, the same for an assessment, a preview and a release.
+
+``to_json`` gives the Rego ``input``; ``policies/input.schema.json`` describes it. Times are epoch seconds, since Rego never
+parses a date. No clinical content is in it, and the patient is named by the blinded key alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class RequestFacts:
+    """What is asked. In a release these are the approved terms of the grant, never what the client says."""
+
+    purpose: str  #: HL7 v3 PurposeOfUse code, such as TREAT.
+    lawful_basis: str  #: A code of policies/data/lawful_bases.json, such as ``consent``.
+    data: tuple[dict[str, Any], ...]  #: As posted: ``{"data_class": …}`` or ``{"resource_type": …, "elements": […], "codes": […]}``.
+    period_from: int | None = None  #: Clinical data from this second on; None: as far back as the profile allows.
+    period_until: int | None = None
+    channel: str = "api"
+    urgency: str = "routine"  #: routine, urgent or emergency
+    emergency: bool = False  #: Break-glass: judged by its own required set.
+    retention_days: int | None = None
+    justification: bool = False  #: Whether a justification was given; never its text.
+
+
+@dataclass(frozen=True)
+class GrantFacts:
+    """The agreed terms a release stands on. In an assessment ``status`` is ``proposed``."""
+
+    id: str
+    application: str
+    status: str  #: proposed, active, suspended, revoked, expired, closed
+    valid_from: int
+    valid_until: int
+    releases_used: int = 0
+    releases_limit: int | None = None
+    approved_by: int = 0  #: How many distinct people decided for it, the applicant never counted.
+
+
+@dataclass(frozen=True)
+class CallerFacts:
+    """The client that calls, as its token says and the registry confirms. None in an assessment."""
+
+    client: str
+    organization: str
+    status: str  #: active, suspended
+    token_grant: str
+    token_purpose: str
+    types: tuple[str, ...]  #: Resource types its scopes allow to read; ``*`` for all.
+
+
+@dataclass(frozen=True)
+class RecipientFacts:
+    """Who will hold the data."""
+
+    id: str
+    kind: str  #: hospital, department, laboratory, imaging, finance, quality, research, pharmacy, insurer, authority
+    relationship: str  #: internal or external
+    status: str  #: active, suspended
+    jurisdiction: str = "CN"  #: ISO 3166-1 alpha-2
+    agreement_until: int | None = None  #: End of the data-sharing agreement; None: there is none.
+    key_registered: bool = False
+
+
+@dataclass(frozen=True)
+class RequesterFacts:
+    """The person who applied, so far as policy asks. Workforce registers come later; unknown means not qualified."""
+
+    id: str
+    roles: tuple[str, ...] = ()
+    active: bool = True
+
+
+@dataclass(frozen=True)
+class PatientFacts:
+    """About whom."""
+
+    key: str  #: Blinded key in hex.
+    match: str  #: certain, probable, possible, none. Data leave on ``certain`` alone.
+    in_grant: bool = False
+
+
+@dataclass(frozen=True)
+class ConsentFacts:
+    """What the patient's consents in force say to this recipient for this purpose at this moment, as consent.rules judged."""
+
+    base: Literal["permit", "deny", "silent"]
+    refused: bool = False  #: An explicit refusal covers this use, whatever the lawful basis.
+    unenforceable: bool = False  #: A consent that speaks could not be understood; it counts as a refusal.
+    epoch: int = 0
+    consents: tuple[str, ...] = ()
+    valid_until: int | None = None  #: Nearest moment at which this answer may change.
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything policy may know. ``question`` is ``assess`` before approval and ``release`` afterwards."""
+
+    question: Literal["assess", "release"]
+    at: int
+    request: RequestFacts
+    grant: GrantFacts
+    recipient: RecipientFacts
+    requester: RequesterFacts
+    patient: PatientFacts
+    consent: ConsentFacts
+    caller: CallerFacts | None = None
+    wanted_types: tuple[str, ...] = field(default=())  #: Types of this one call; empty: all that the grant allows.
+
+    def to_json(self) -> dict[str, Any]:
+        """The Rego input. Tuples become lists."""
+        return asdict(self)

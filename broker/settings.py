@@ -1,0 +1,88 @@
+"""Every setting of the broker: an environment variable ``BROKER_<NAME>``, its meaning and its default.
+
+A secret may also be given as ``BROKER_<NAME>_FILE``, the path of a file that holds it. ``docs/settings.md`` repeats the
+list for operators, and ``tests/documentation/test_settings.py`` compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Settings that may be read from a file named by BROKER_<NAME>_FILE.
+SECRETS = (
+    "database_url",
+    "database_admin_url",
+    "database_log_url",
+    "key_encryption_key",
+    "token_signing_key",
+    "log_signing_key",
+    "opa_token",
+)
+
+
+class Settings(BaseSettings):
+    """The settings, read once at start. Unknown BROKER_ variables are ignored by pydantic and named by ``broker check``."""
+
+    model_config = SettingsConfigDict(env_prefix="BROKER_", frozen=True, extra="ignore")
+
+    var: Path = Field(Path("var"), description="Folder for the embedded database, generated keys and the demo's credentials.")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of the web process. Unset: an embedded PostgreSQL under BROKER_VAR is started."
+    )
+    database_admin_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of the owner of the tables, used by `broker migrate` alone. Default: BROKER_DATABASE_URL."
+    )
+    database_log_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL."
+    )
+    database_pool: int = Field(8, ge=2, le=200, description="Connections that one process keeps for requests, and as many for releases.")
+    base_url: str = Field("http://127.0.0.1:8000", description="Address under which clients reach the broker; issuer and audience of its tokens.")
+    key_encryption_key: SecretStr | None = Field(
+        None, description="The key that wraps every patient's data key: 32 bytes as 64 hex digits. Unset: created once under BROKER_VAR/keys, mode 0600."
+    )
+    token_signing_key: SecretStr | None = Field(
+        None, description="Private P-256 key (PEM) that signs access tokens (ES256). Unset: created once under BROKER_VAR/keys, mode 0600."
+    )
+    log_signing_key: SecretStr | None = Field(
+        None, description="Private Ed25519 key (PEM) that signs log checkpoints. Unset: created once under BROKER_VAR/keys, mode 0600."
+    )
+    log_origin: str = Field(
+        "broker.hospital.example/disclosure-log", description="Origin line of log checkpoints: a URL without scheme; no spaces, no plus sign."
+    )
+    policy_engine: Literal["embedded", "opa"] = Field("embedded", description="Who evaluates the policies: `embedded` (in this process) or `opa` (a server).")
+    policies: Path | None = Field(None, description="Folder of the policies. Unset: the ones that the broker ships.")
+    opa_url: str = Field("http://127.0.0.1:8181", description="Address of the OPA server when BROKER_POLICY_ENGINE is `opa`.")
+    opa_token: SecretStr | None = Field(None, description="Bearer token for the OPA server, if it asks for one.")
+    policy_timeout: float = Field(1.0, gt=0, le=30, description="Seconds after which a decision that has not come counts as UNAVAILABLE and is denied.")
+    gate_timeout: float = Field(5.0, gt=0, le=60, description="Seconds a release may wait for its recipient to take the next chunk before it is cut off.")
+    max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
+    max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
+    feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")
+    language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
+
+
+def _with_secret_files(environment: dict[str, str]) -> dict[str, str]:
+    """Values of BROKER_<NAME>_FILE variables, read; keys are field names."""
+    read: dict[str, str] = {}
+    for name in SECRETS:
+        path = environment.get(f"BROKER_{name.upper()}_FILE")
+        if path and f"BROKER_{name.upper()}" not in environment:
+            read[name] = Path(path).read_text(encoding="utf-8").strip()
+    return read
+
+
+def load(environment: dict[str, str] | None = None) -> Settings:
+    """Read the settings from the environment. Raises pydantic's ValidationError, which names each wrong variable."""
+    return Settings(**_with_secret_files(dict(os.environ) if environment is None else environment))  # type: ignore[arg-type]
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return load()

@@ -1,0 +1,25 @@
+"""How a migration runs: as the tables' owner, one at a time, never waiting long for a lock."""
+
+from alembic import context
+from sqlalchemy import text
+from sqlmodel import SQLModel
+
+import broker.tables  # noqa: F401  (declares every table)
+
+#: Two machines that migrate at once: the second waits here and then finds nothing to do.
+ADVISORY_LOCK = 0x62726F6B6572
+
+with context.config.attributes["engine"].connect() as connection:
+    connection.execute(text("SET lock_timeout = '5s'"))
+    connection.execute(text("SET statement_timeout = '60s'"))
+    connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})").execution_options(autocommit=True))
+    connection.commit()
+    try:
+        context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_server_default=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.commit()
+    finally:
+        connection.rollback()
+        connection.execute(text(f"SELECT pg_advisory_unlock({ADVISORY_LOCK})"))
+        connection.commit()

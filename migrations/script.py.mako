@@ -1,0 +1,23 @@
+"""${message}
+
+A migration runs while the previous version still serves: add, backfill in batches, and only remove in a later release.
+No lock is waited for longer than lock_timeout (env.py); a failed migration leaves nothing behind and can be run again.
+"""
+
+import sqlalchemy as sa
+import sqlmodel
+from alembic import op
+${imports if imports else ""}
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    ${upgrades if upgrades else "pass"}
+
+
+def downgrade() -> None:
+    ${downgrades if downgrades else "pass"}
