@@ -145,7 +145,5 @@ def load_keys(settings: Settings) -> Keys:
         token_signing_pem=_secret(
             folder / "token-signing.pem", given(settings.token_signing_key), _private_pem(ec.generate_private_key(ec.SECP256R1()))
         ),
-        log_signing_pem=_secret(
-            folder / "log-signing.pem", given(settings.log_signing_key), _private_pem(ed25519.Ed25519PrivateKey.generate())
-        ),
+        log_signing_pem=_secret(folder / "log-signing.pem", given(settings.log_signing_key), _private_pem(ed25519.Ed25519PrivateKey.generate())),
     )

@@ -86,7 +86,9 @@ class Database:
         """The SQLAlchemy engine, made at first use so that a forked worker never shares a socket."""
         if self._engine is None:
             conninfo = self.conninfo
-            options: dict[str, Any] = {"poolclass": NullPool} if self._pool_size == 0 else {"pool_size": self._pool_size, "max_overflow": 4, "pool_pre_ping": True}
+            options: dict[str, Any] = (
+                {"poolclass": NullPool} if self._pool_size == 0 else {"pool_size": self._pool_size, "max_overflow": 4, "pool_pre_ping": True}
+            )
             self._engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), **options)
         return self._engine
 

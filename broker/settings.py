@@ -38,13 +38,12 @@ class Settings(BaseSettings):
     database_admin_url: SecretStr | None = Field(
         None, description="PostgreSQL URL of the owner of the tables, used by `broker migrate` alone. Default: BROKER_DATABASE_URL."
     )
-    database_log_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL."
-    )
+    database_log_url: SecretStr | None = Field(None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL.")
     database_pool: int = Field(8, ge=2, le=200, description="Connections that one process keeps for requests, and as many for releases.")
     base_url: str = Field("http://127.0.0.1:8000", description="Address under which clients reach the broker; issuer and audience of its tokens.")
     key_encryption_key: SecretStr | None = Field(
-        None, description="The key that wraps every patient's data key: 32 bytes as 64 hex digits. Unset: created once under BROKER_VAR/keys, mode 0600."
+        None,
+        description="The key that wraps every patient's data key: 32 bytes as 64 hex digits. Unset: created once under BROKER_VAR/keys, mode 0600.",
     )
     token_signing_key: SecretStr | None = Field(
         None, description="Private P-256 key (PEM) that signs access tokens (ES256). Unset: created once under BROKER_VAR/keys, mode 0600."
@@ -55,12 +54,18 @@ class Settings(BaseSettings):
     log_origin: str = Field(
         "broker.hospital.example/disclosure-log", description="Origin line of log checkpoints: a URL without scheme; no spaces, no plus sign."
     )
-    policy_engine: Literal["embedded", "opa"] = Field("embedded", description="Who evaluates the policies: `embedded` (in this process) or `opa` (a server).")
+    policy_engine: Literal["embedded", "opa"] = Field(
+        "embedded", description="Who evaluates the policies: `embedded` (in this process) or `opa` (a server)."
+    )
     policies: Path | None = Field(None, description="Folder of the policies. Unset: the ones that the broker ships.")
     opa_url: str = Field("http://127.0.0.1:8181", description="Address of the OPA server when BROKER_POLICY_ENGINE is `opa`.")
     opa_token: SecretStr | None = Field(None, description="Bearer token for the OPA server, if it asks for one.")
-    policy_timeout: float = Field(1.0, gt=0, le=30, description="Seconds after which a decision that has not come counts as UNAVAILABLE and is denied.")
-    gate_timeout: float = Field(5.0, gt=0, le=60, description="Seconds a release may wait for its recipient to take the next chunk before it is cut off.")
+    policy_timeout: float = Field(
+        1.0, gt=0, le=30, description="Seconds after which a decision that has not come counts as UNAVAILABLE and is denied."
+    )
+    gate_timeout: float = Field(
+        5.0, gt=0, le=60, description="Seconds a release may wait for its recipient to take the next chunk before it is cut off."
+    )
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
     max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")

@@ -1,1 +1,1 @@
-
+"""Who may ask for what, and who said so: applications, decisions, grants."""

@@ -1,1 +1,1 @@
-
+"""The tamper-evident log: nothing happens unrecorded, and nobody can rewrite what was recorded."""

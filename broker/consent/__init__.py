@@ -1,1 +1,1 @@
-
+"""What the patient allowed: the consent registry."""

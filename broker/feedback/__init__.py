@@ -1,1 +1,1 @@
-
+"""What became of it: the recipients' reports on use."""

@@ -1,1 +1,1 @@
-
+"""Who is asking: organisations, people, clients, tokens."""

@@ -1,1 +1,1 @@
-
+"""Asking policy: may this data leave, to whom, reduced to what?"""

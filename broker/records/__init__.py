@@ -1,1 +1,1 @@
-
+"""The hospital's resources: encrypted store, ingest, labelling, patient matching."""

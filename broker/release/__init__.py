@@ -1,1 +1,1 @@
-
+"""The point where data leaves."""

@@ -1,1 +1,1 @@
-
+"""Looking back: the quarterly review."""

@@ -1,0 +1,60 @@
+"""The answers of the release path, as values: a refusal must not undo the record of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from broker.fhir.plan import ReleasePlan
+from broker.policy.decision import Decision
+
+
+class Kind(StrEnum):
+    """How a refusal looks from outside. Which rule said no stays inside; the record has it."""
+
+    UNAUTHENTICATED = "unauthenticated"  #: 401, no usable token
+    REFUSED = "refused"  #: 403, the same for an unknown patient, one outside the grant, no consent, any denial
+    NOT_FOUND = "not-found"  #: 404, the same for a resource that doesn't exist, is withheld, or is somebody else's
+    BAD_QUERY = "bad-query"  #: 400, a parameter outside the grammar
+    UNAVAILABLE = "unavailable"  #: 503, no usable answer from policy, or the database was too busy
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Nothing leaves. ``reasons`` are permanent codes for the record; ``detail`` may be shown, so it names no fact of ours."""
+
+    kind: Kind
+    reasons: tuple[str, ...]
+    detail: str = ""
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Policy and consent allow this plan, and the intent to send is on record under ``release``."""
+
+    release: UUID
+    plan: ReleasePlan
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Item:
+    """One resource of a release, as the manifest names it."""
+
+    type: str
+    id: str
+    version: int
+    digest: str  #: SHA-256 of the bytes that were sent, hex
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A checked body whose bytes may leave now."""
+
+    release: UUID
+    body: bytes
+    items: tuple[Item, ...]
+    held_back: int  #: resources of the asked types that were withheld
+    digest: str  #: SHA-256 of the body, hex
