@@ -1,0 +1,134 @@
+"""What is kept about who is asking: organisations, people and their roles, clients, tokens, sessions, failed logins.
+
+Neither a token nor a session secret is kept: a token is its ``jti``, a session the SHA-256 of its secret.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+#: What an organisation may be; ``policy.facts.RecipientFacts.kind``.
+KINDS = ("hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority")
+RELATIONSHIPS = ("internal", "external")
+STATUSES = ("active", "suspended")
+
+_TIME = sa.DateTime(timezone=True)
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+
+
+class Organization(SQLModel, table=True):
+    """A hospital, one of its departments, or an outside institution (RS-3). Suspended: none of its clients gets anything."""
+
+    __tablename__ = "organization"
+    __table_args__ = (_one_of("kind", KINDS), _one_of("relationship", RELATIONSHIPS), _one_of("status", STATUSES))
+
+    id: str = Field(sa_type=sa.Text, primary_key=True)
+    parent_id: str | None = Field(default=None, sa_type=sa.Text, foreign_key="organization.id")
+    kind: str = Field(sa_type=sa.Text)
+    relationship: str = Field(sa_type=sa.Text)
+    jurisdiction: str = Field(default="CN", sa_type=sa.Text)  #: ISO 3166-1 alpha-2
+    status: str = Field(default="active", sa_type=sa.Text)
+    agreement_until: datetime | None = Field(default=None, sa_type=_TIME)  #: end of the data-sharing agreement
+    name_zh: str = Field(sa_type=sa.Text)
+    name_en: str = Field(sa_type=sa.Text)
+    created_at: datetime = Field(sa_type=_TIME)
+
+
+class Person(SQLModel, table=True):
+    """An account. ``natural_person`` is the same for two accounts of one human being, so that four eyes are four."""
+
+    __tablename__ = "person"
+    __table_args__ = (_one_of("status", STATUSES), _one_of("language", ("zh", "en")))
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    username: str = Field(sa_type=sa.Text, unique=True)
+    password_hash: str | None = Field(default=None, sa_type=sa.Text)  #: argon2id; None: can't sign in with a password
+    name: str = Field(sa_type=sa.Text)
+    organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id")
+    natural_person: str = Field(sa_type=sa.Text, index=True)
+    status: str = Field(default="active", sa_type=sa.Text)
+    language: str = Field(default="zh", sa_type=sa.Text)
+    created_at: datetime = Field(sa_type=_TIME)
+
+
+class RoleHeld(SQLModel, table=True):
+    """A role that a person holds for an organisation, such as head of ``renhe-cardiology``."""
+
+    __tablename__ = "role_held"
+
+    person_id: UUID = Field(primary_key=True, foreign_key="person.id")
+    role: str = Field(sa_type=sa.Text, primary_key=True)
+    organization_id: str = Field(sa_type=sa.Text, primary_key=True, foreign_key="organization.id")
+
+
+class Client(SQLModel, table=True):
+    """A system of an organisation that fetches releases. It proves itself with a private key; we hold public ones alone."""
+
+    __tablename__ = "client"
+    __table_args__ = (_one_of("status", STATUSES),)
+
+    id: str = Field(sa_type=sa.Text, primary_key=True)
+    organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id", index=True)
+    name: str = Field(sa_type=sa.Text)
+    jwks: dict[str, Any] = Field(sa_type=JSONB)  #: RFC 7517 JWK Set of public keys, checked by client_keys
+    jwks_uri: str | None = Field(default=None, sa_type=sa.Text)  #: the one value that ``jku`` may have; never fetched
+    resource_server: bool = Field(default=False)  #: may introspect tokens of others; internal organisations alone
+    status: str = Field(default="active", sa_type=sa.Text)
+    created_at: datetime = Field(sa_type=_TIME)
+
+
+class UsedJti(SQLModel, table=True):
+    """An assertion that was used, kept until nobody could use it again. The primary key is what makes it once."""
+
+    __tablename__ = "used_jti"
+
+    client_id: str = Field(sa_type=sa.Text, primary_key=True)
+    jti: str = Field(sa_type=sa.Text, primary_key=True)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+
+
+class Token(SQLModel, table=True):
+    """An access token that was issued, without the token. A token that has no row here is not usable."""
+
+    __tablename__ = "token"
+    __table_args__ = (sa.Index("ix_token_client_id_issued_at", "client_id", "issued_at"),)
+
+    jti: str = Field(sa_type=sa.Text, primary_key=True)
+    client_id: str = Field(sa_type=sa.Text, foreign_key="client.id")
+    grant_id: UUID
+    scope: str = Field(sa_type=sa.Text)
+    issued_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+    revoked_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class PersonSession(SQLModel, table=True):
+    """A person who is signed in: the SHA-256 of the bearer secret that ``POST /api/v1/session`` gave."""
+
+    __tablename__ = "person_session"
+
+    secret_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    person_id: UUID = Field(foreign_key="person.id", index=True)
+    created_at: datetime = Field(sa_type=_TIME)
+    last_used_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+
+
+class FailedLogin(SQLModel, table=True):
+    """How often somebody was refused under one name lately. The name is blinded, since people type passwords there."""
+
+    __tablename__ = "failed_login"
+
+    name: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    failures: int
+    last_at: datetime = Field(sa_type=_TIME, index=True)
+    locked_until: datetime | None = Field(default=None, sa_type=_TIME)
