@@ -12,7 +12,11 @@ class Event:
     """Something that happened. Everything in it goes into the log's leaf, so nothing in it may say who the patient is.
 
     ``facts`` holds codes, counts, hashes and numbers that name records (such as ``SA-2026-000001``), never clinical content,
-    names or patient ids. Low-entropy secrets are salted before they are hashed into it.
+    names or patient ids. Low-entropy secrets are salted before they are hashed into it. Every string is printable ASCII without
+    spaces, at most 512 long; whole numbers are below 2^53; the whole leaf is at most 2 KB (``audit.leaf`` refuses the rest).
+
+    The transmission log reads these facts of ``release.permitted`` and its outcome: ``sender`` (organisation id), ``items``
+    (how many resources), ``manifest`` (SHA-256 of the manifest), ``bytes`` (how many were sent).
     """
 
     type: str  #: ``application.submitted``, ``release.permitted``, ``release.sent``, ``release.refused``, ``consent.filed``, ``key.created`` …

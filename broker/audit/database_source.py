@@ -1,0 +1,142 @@
+"""The log as it lies in the broker's database, for the verifier. Sees one moment of it: a repeatable-read transaction.
+
+More can go wrong here than in files, so more is compared: the columns that queries use must say what the leaf says, each
+stored checkpoint must fit the entries before it, and nothing may stand beside the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import psycopg
+
+from broker.audit import store
+from broker.audit.errors import LogDamaged
+from broker.audit.findings import Broken
+from broker.audit.note import Checkpoint
+from broker.audit.store import Connection
+from broker.audit.tiles import Address
+from broker.audit.tree import TILE_WIDTH
+from broker.audit.verify import expected_tiles
+from broker.database import Database
+
+#: Rows a server-side cursor fetches at a time.
+FETCH = 2048
+
+_ENTRIES = """
+SELECT l.index, e.leaf, e.id::text, to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.type, e.actor,
+       e.application, e.grant_id, e.recipient, e.purpose, e.subject, e.outcome, e.release_id::text
+FROM log_entry l LEFT JOIN audit_event e ON e.id = l.event_id
+WHERE l.index < %s
+ORDER BY l.index
+"""
+
+#: The leaf's members in the order of the columns above.
+_MEMBERS = ("type", "actor", "app", "grant", "recipient", "purpose", "subject", "outcome", "release")
+
+_UNLOGGED = """
+SELECT e.id::text FROM audit_event e, log_state s
+WHERE (e.xid, e.seq) <= (s.cursor_xid, s.cursor_seq) AND NOT EXISTS (SELECT FROM log_entry l WHERE l.event_id = e.id)
+ORDER BY e.xid, e.seq LIMIT 1
+"""
+
+_MOVED = """
+SELECT min(id::text) FROM audit_event WHERE subject IS NOT NULL
+GROUP BY subject HAVING count(DISTINCT patient_key) <> 1 OR count(patient_key) <> count(*)
+ORDER BY 1 LIMIT 1
+"""
+
+
+@contextmanager
+def open_source(database: Database) -> Iterator[DatabaseSource]:
+    """One moment of the log in this database. Any role that may read the log will do."""
+    with psycopg.connect(database.conninfo, autocommit=True) as connection:
+        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield DatabaseSource(connection)
+
+
+class DatabaseSource:
+    """See ``verify.Source``."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def checkpoint(self) -> str:
+        """The newest stored checkpoint."""
+        published = store.latest(self._connection)
+        if published is None:
+            raise Broken("checkpoint-missing", "checkpoint")
+        return published.note
+
+    def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
+        """The entries in order, each compared with its columns."""
+        held: list[bytes] = []
+        expected = 0
+        with self._connection.cursor(name="log_entries") as cursor:
+            cursor.itersize = FETCH
+            for row in cursor.execute(_ENTRIES, (size,)):
+                if row[0] != expected:
+                    raise Broken("entry-missing", f"entry {expected}")
+                if row[1] is None:
+                    raise Broken("entry-missing", f"entry {expected}", "audit_event")
+                _compare_columns(row)
+                held.append(row[1].encode())
+                expected += 1
+                if len(held) == TILE_WIDTH:
+                    yield held
+                    held = []
+        if held:
+            yield held
+
+    def tile(self, level: int, number: int, width: int) -> bytes:
+        """The stored hashes: a full tile's own row, or what the next partial one is made of."""
+        try:
+            return store.hashes(self._connection, level, number, width)
+        except LogDamaged as error:
+            raise Broken("tile-missing", Address(level, number, width).path) from error
+
+    def history(self) -> Iterator[tuple[int, str]]:
+        """Every stored checkpoint."""
+        with self._connection.cursor(name="log_checkpoints") as cursor:
+            cursor.itersize = FETCH
+            yield from cursor.execute("SELECT size, note FROM log_checkpoint ORDER BY size")
+
+    def finish(self, checkpoint: Checkpoint) -> dict[str, int]:
+        """State, counts, and what stands beside the log."""
+        state = store.state(self._connection)
+        if state.size < checkpoint.size or store.frontier(self._connection, state.size).root() != state.root:
+            raise Broken("state-differs", "log_state")
+        beyond = self._value("SELECT min(index) FROM log_entry WHERE index >= %s OR index < 0", (state.size,))
+        if beyond is not None:
+            raise Broken("entry-extra", f"entry {beyond}")
+        if self._value("SELECT count(*) FROM log_tile") != expected_tiles(state.size):
+            raise Broken("tile-extra", "log_tile")
+        for tile in self._rows("SELECT level, number FROM log_tile WHERE octet_length(hashes) <> 8192 OR octet_length(root) <> 32 LIMIT 1"):
+            raise Broken("tile-changed", Address(*tile).path)
+        for (event,) in self._rows(_UNLOGGED):
+            raise Broken("event-unlogged", f"event {event}")
+        for (event,) in self._rows(_MOVED):
+            raise Broken("patient-moved", f"event {event}")
+        waiting = self._value("SELECT count(*) FROM audit_event e, log_state s WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq)")
+        return {"unsigned": state.size - checkpoint.size, "unsealed": waiting}
+
+    def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query, parameters).fetchall()
+
+    def _value(self, query: str, parameters: tuple[Any, ...] = ()) -> Any:
+        return self._rows(query, parameters)[0][0]
+
+
+def _compare_columns(row: tuple[Any, ...]) -> None:
+    """Raise Broken unless the columns say what the leaf says. A leaf that isn't JSON is not one that we wrote."""
+    index, leaf, event_id, at, *columns = row
+    try:
+        document = orjson.loads(leaf)
+        said = (document["seq"], f"{document['t'][:-1]}000Z", *[document.get(member) for member in _MEMBERS])
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise Broken("entry-changed", f"entry {index}", "audit_event.leaf") from error
+    if said != (event_id, at, *columns):
+        raise Broken("columns-differ", f"entry {index}")

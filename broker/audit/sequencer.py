@@ -1,0 +1,290 @@
+"""One process gives the recorded events their order, cuts tiles, signs and publishes; the others wait.
+
+Order of work, and why it cannot fork the log (docs/decisions/0003):
+
+1. A session advisory lock: one sequencer at a time. A second one stands by.
+2. A fencing token, raised at start and demanded by every write: one that lost its lock unnoticed adds nothing.
+3. Before anything is signed: the stored tree must continue the newest stored checkpoint, and the newest checkpoint that
+   this machine has seen published (a database restored from a backup does not).
+4. Events in the order ``(xid, seq)`` below the snapshot's xmin, so that no row that commits later is passed over
+   (a cursor on ``seq`` alone loses some). Entries, tiles and the new size commit together.
+5. Only then the checkpoint is signed and published.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from broker import clock
+from broker.audit import store
+from broker.audit.errors import LogDamaged
+from broker.audit.note import Checkpoint, NoteInvalid, Verifier, decode
+from broker.audit.store import Connection
+from broker.audit.tree import leaf_hash
+from broker.crypto import Keys
+from broker.database import Database
+from broker.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at the outbox; well below the promise of one second.
+INTERVAL = 0.2
+#: Seconds between two attempts of a sequencer that stands by or is in trouble.
+STANDBY = 1.0
+#: Events that one transaction seals.
+BATCH = 8192
+#: Seconds that ``seal_once`` waits for events that are committed and held back by an older transaction.
+PATIENCE = 1.0
+
+LOCK = int.from_bytes(sha256(b"broker/log/sequencer").digest()[:8], "big", signed=True)
+
+_STANDING = """
+SELECT s.size, s.root, c.size,
+       EXISTS (SELECT FROM audit_event e WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())),
+       EXISTS (SELECT FROM audit_event e WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq) AND e.xid >= pg_snapshot_xmin(pg_current_snapshot()))
+FROM log_state s LEFT JOIN LATERAL (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true
+WHERE s.fence = %s
+"""
+
+#: The index of a row that is sealed already is looked up by key for each row: a join could decide to read the whole log.
+_NEXT = """
+SELECT e.id, e.leaf, e.xid::text AS xid_text, e.seq, (SELECT l.index FROM log_entry l WHERE l.event_id = e.id)
+FROM audit_event e
+WHERE (e.xid, e.seq) > (%s::xid8, %s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY e.xid, e.seq LIMIT %s
+"""
+
+#: Rows with transaction ids that this server has not given out yet: they came with a restore, and are all committed.
+_RESTORED = """
+SELECT e.id, e.leaf FROM audit_event e
+WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND NOT EXISTS (SELECT FROM log_entry l WHERE l.event_id = e.id)
+ORDER BY e.xid, e.seq LIMIT %s
+"""
+
+
+class Overtaken(Exception):
+    """Another sequencer has started since; this one may add nothing."""
+
+
+class Sequencer:
+    """Seals the log of one database. ``trouble`` says why it stands still; None while all is well."""
+
+    def __init__(self, log_database: Database, settings: Settings, keys: Keys) -> None:
+        self._conninfo = log_database.conninfo
+        self._key = keys.log_signer
+        self._verifier = Verifier.of(settings.log_origin, self._key)
+        self._seen = SeenCheckpoint(settings.var / "log" / "checkpoint", self._verifier)
+        self.trouble: str | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Seal until ``stop`` is set. Trouble is logged and tried again; nothing is ever signed around it."""
+        while not stop.is_set():
+            try:
+                with self._connected() as connection:
+                    self._serve(connection, stop)
+            except (psycopg.Error, LogDamaged, Overtaken) as error:
+                self.trouble = f"{type(error).__name__}: {error}"
+                logger.critical("the log is not being sealed: %s", self.trouble)
+                stop.wait(STANDBY)
+
+    def seal_once(self) -> int:
+        """Seal what is committed now, publish, and return how many events that were; 0 while another sequencer is at work.
+
+        Raises LogDamaged when the stored log does not continue what was published.
+        """
+        with self._connected() as connection:
+            if not _locked(connection):
+                return 0
+            fence = self._take_over(connection)
+            total = 0
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                sealed, more, held_back = self._step(connection, fence)
+                total += sealed
+                if not more:
+                    if not held_back or time.monotonic() > deadline:
+                        return total
+                    time.sleep(0.01)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        with psycopg.connect(self._conninfo, autocommit=True) as connection:
+            # A tile must be on disk before its root is signed, whatever the server's default is.
+            connection.execute("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'")
+            connection.execute("SET lock_timeout = '5s'")
+            yield connection
+
+    def _serve(self, connection: Connection, stop: threading.Event) -> None:
+        while not _locked(connection):
+            if stop.wait(STANDBY):
+                return
+        fence = self._take_over(connection)
+        while not stop.is_set():
+            _, more, _ = self._step(connection, fence)
+            self.trouble = None
+            if not more:
+                stop.wait(INTERVAL)
+
+    def _take_over(self, connection: Connection) -> int:
+        """Raise the fence, then refuse to go on from a log that is not the one that was published."""
+        row = connection.execute("UPDATE log_state SET fence = fence + 1 RETURNING fence").fetchone()
+        if row is None:
+            raise LogDamaged("log_state is empty")
+        fence = int(row[0])
+        self._check_continues(connection)
+        self._adopt_restored(connection, fence)
+        return fence
+
+    def _check_continues(self, connection: Connection) -> None:
+        """Raise LogDamaged unless the stored tree holds every checkpoint that is known here as its beginning."""
+        state = store.state(connection)
+        if store.frontier(connection, state.size).root() != state.root:
+            raise LogDamaged(f"the stored hashes of {state.size} entries do not give the stored root")
+        published = store.latest(connection)
+        known = [] if published is None else [("the newest stored checkpoint", self._opened(published))]
+        seen = self._seen.read()
+        if seen is not None:
+            known.append((f"the checkpoint in {self._seen.path}", seen))
+        for name, checkpoint in known:
+            if checkpoint.size > state.size:
+                raise LogDamaged(f"the log holds {state.size} entries, {name} says {checkpoint.size}: it was cut or restored from a backup")
+            if store.frontier(connection, checkpoint.size).root() != checkpoint.root:
+                raise LogDamaged(f"the log is not the one of {name}: its first {checkpoint.size} entries have another root")
+
+    def _opened(self, published: store.Published) -> Checkpoint:
+        try:
+            checkpoint = Checkpoint.opened(published.note, self._verifier)
+        except NoteInvalid as error:
+            raise LogDamaged(f"the newest stored checkpoint is not of this log and key: {error}") from error
+        if (checkpoint.size, checkpoint.root) != (published.size, published.root):
+            raise LogDamaged("the newest stored checkpoint and its columns differ")
+        return checkpoint
+
+    def _adopt_restored(self, connection: Connection, fence: int) -> None:
+        """After a restore into a server whose transaction ids are younger: seal what was left, and start the cursor anew."""
+        while True:
+            with connection.transaction():
+                state = _held(connection, fence)
+                rows = connection.execute(_RESTORED, (BATCH,)).fetchall()
+                if rows:
+                    _append(connection, state, fence, [(row[0], row[1]) for row in rows], (state.cursor_xid, state.cursor_seq))
+            if not rows:
+                break
+        connection.execute(
+            "UPDATE log_state SET cursor_xid = '0', cursor_seq = 0 WHERE fence = %s AND cursor_xid >= pg_snapshot_xmax(pg_current_snapshot())",
+            (fence,),
+        )
+
+    def _step(self, connection: Connection, fence: int) -> tuple[int, bool, bool]:
+        """One batch: how many events it sealed, whether more wait, and whether some are held back by an older transaction."""
+        standing = connection.execute(_STANDING, (fence,)).fetchone()
+        if standing is None:
+            raise Overtaken("another sequencer has started")
+        size, root, published, waiting, held_back = standing
+        sealed = scanned = 0
+        if waiting:
+            with connection.transaction():
+                state = _held(connection, fence)
+                rows = connection.execute(_NEXT, (state.cursor_xid, state.cursor_seq, BATCH)).fetchall()
+                scanned = len(rows)
+                if rows:
+                    fresh = [(row[0], row[1]) for row in rows if row[4] is None]
+                    size, root = _append(connection, state, fence, fresh, (rows[-1][2], rows[-1][3]))
+                    sealed = len(fresh)
+        if published != size:
+            self._publish(connection, fence, Checkpoint(self._verifier.name, size, root))
+        return sealed, scanned == BATCH, held_back
+
+    def _publish(self, connection: Connection, fence: int, checkpoint: Checkpoint) -> None:
+        """Sign a tree that is durable, and let everybody see it."""
+        note = checkpoint.signed(self._key)
+        done = connection.execute(
+            "INSERT INTO log_checkpoint (size, root, note, at) SELECT size, root, %s, %s FROM log_state WHERE fence = %s AND size = %s AND root = %s",
+            (note, clock.now(), fence, checkpoint.size, checkpoint.root),
+        )
+        if done.rowcount != 1:
+            raise Overtaken("another sequencer has started")
+        self._seen.write(note)
+
+
+def _locked(connection: Connection) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone()
+    return bool(row and row[0])
+
+
+def _held(connection: Connection, fence: int) -> store.State:
+    """The state, locked until this transaction ends. Raises Overtaken when the fence has moved on."""
+    row = connection.execute("SELECT size, root, cursor_xid::text, cursor_seq, fence FROM log_state WHERE fence = %s FOR UPDATE", (fence,)).fetchone()
+    if row is None:
+        raise Overtaken("another sequencer has started")
+    return store.State(*row)
+
+
+def _append(connection: Connection, state: store.State, fence: int, events: Sequence[tuple[Any, str]], cursor: tuple[str, int]) -> tuple[int, bytes]:
+    """Add entries and the tiles that they fill, and move size and cursor, in the caller's transaction."""
+    frontier = store.frontier(connection, state.size)
+    if frontier.root() != state.root:
+        raise LogDamaged(f"the stored hashes of {state.size} entries do not give the stored root")
+    with connection.cursor().copy("COPY log_entry (index, event_id, hash) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["int8", "uuid", "bytea"])
+        for event_id, leaf in events:
+            hash_of_leaf = leaf_hash(leaf.encode())
+            copy.write_row((frontier.size, event_id, hash_of_leaf))
+            frontier.append(hash_of_leaf)
+    if frontier.completed:
+        connection.cursor().executemany(
+            "INSERT INTO log_tile (level, number, hashes, root) VALUES (%s, %s, %s, %s)",
+            [(tile.level, tile.number, tile.hashes, tile.root) for tile in frontier.completed],
+        )
+    root = frontier.root()
+    connection.execute(
+        "UPDATE log_state SET size = %s, root = %s, cursor_xid = %s::xid8, cursor_seq = %s WHERE fence = %s",
+        (frontier.size, root, *cursor, fence),
+    )
+    return frontier.size, root
+
+
+class SeenCheckpoint:
+    """The newest checkpoint this machine has published, kept outside the database.
+
+    It is a witness and never the truth: all it can do is stop a log that was restored from an older backup, or rewritten
+    together with its checkpoints, from being continued under the same name.
+    """
+
+    def __init__(self, path: Path, verifier: Verifier) -> None:
+        self.path = path
+        self._verifier = verifier
+
+    def read(self) -> Checkpoint | None:
+        """The checkpoint, or None before the first. Raises LogDamaged when the file is not one of this log."""
+        try:
+            note = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return Checkpoint.opened(decode(note), self._verifier)
+        except NoteInvalid as error:
+            raise LogDamaged(f"{self.path} is not a checkpoint of this log and key: {error}") from error
+
+    def write(self, note: str) -> None:
+        """Replace it in one step. A machine that can't keep it says so and goes on: the database holds the checkpoint."""
+        draft = self.path.with_name(f".{self.path.name}.{os.getpid()}.{threading.get_ident()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(note.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self.path)
+        except OSError as error:
+            logger.warning("the published checkpoint could not be kept in %s: %s", self.path, error.strerror)

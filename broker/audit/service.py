@@ -1,0 +1,112 @@
+"""The front door of the log: record what happened, ask who was sent what, prove that an event is in the log.
+
+``record`` is one INSERT in the caller's transaction. Index, tiles and signature come within a second from the sequencer
+(``broker.audit.sequencer``), so that a release never waits for the log's order.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Session
+
+from broker import clock
+from broker.audit import receipt, store
+from broker.audit.errors import LogDamaged, NotRecordable, NotSealedYet
+from broker.audit.events import Event
+from broker.audit.leaf import leaf, uuid7
+from broker.audit.tiles import node_reader
+from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
+from broker.audit.tree import ProofInvalid, check_inclusion, inclusion_proof, leaf_hash
+from broker.errors import NotFound
+
+__all__ = [
+    "INSERT_EVENT",
+    "Backlog",
+    "Transmission",
+    "Unfinished",
+    "backlog",
+    "event_row",
+    "proof",
+    "published_checkpoint",
+    "record",
+    "transmissions",
+    "unfinished",
+]
+
+#: The one statement that records an event; parameters from :func:`event_row`. The release path runs it on its raw connection.
+INSERT_EVENT = """
+INSERT INTO audit_event
+  (id, at, type, actor, application, grant_id, recipient, purpose, patient_key, subject, release_id, outcome, leaf)
+VALUES
+  (%(id)s, %(at)s, %(type)s, %(actor)s, %(application)s, %(grant_id)s, %(recipient)s, %(purpose)s, %(patient_key)s, %(subject)s,
+   %(release_id)s, %(outcome)s, %(leaf)s)
+"""
+
+
+def _whole_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """The row of an event that happens now; ``id`` is new. Raises NotRecordable when the event may not stand in the log."""
+    if event.subject is not None and event.patient is None:
+        raise NotRecordable("subject: an event that names a subject names the blinded patient key too")
+    if event.type in RELEASE_EVENTS and event.release is None:
+        raise NotRecordable("release: an intent and its outcome are joined by it")
+    at = _whole_milliseconds(clock.now())
+    event_id = uuid7(at)
+    return {
+        "id": event_id,
+        "at": at,
+        "type": event.type,
+        "actor": event.actor,
+        "application": event.application,
+        "grant_id": event.grant,
+        "recipient": event.recipient,
+        "purpose": event.purpose,
+        "patient_key": event.patient,
+        "subject": event.subject,
+        "release_id": event.release,
+        "outcome": event.outcome,
+        "leaf": leaf(event, event_id, at),
+    }
+
+
+def record(session: Session, event: Event) -> UUID:
+    """Record an event in the transaction of ``session``: it is in the log exactly if that commits. Returns its id."""
+    row = event_row(event)
+    session.connection().exec_driver_sql(INSERT_EVENT, row)
+    event_id: UUID = row["id"]
+    return event_id
+
+
+def proof(session: Session, event_id: UUID) -> str:
+    """The receipt (``.tlog-proof``) of an event under the newest checkpoint.
+
+    Raises NotFound for an unknown event, NotSealedYet in the second before it is sealed, LogDamaged when tiles are missing
+    or do not lead to the signed root.
+    """
+    connection = store.raw(session)
+    row = connection.execute("SELECT leaf FROM audit_event WHERE id = %s", (event_id,)).fetchone()
+    if row is None:
+        raise NotFound("there is no such event")
+    index = store.index_of(connection, event_id)
+    published = store.latest(connection)
+    if index is None or published is None or published.size <= index:
+        raise NotSealedYet(headers={"Retry-After": "1"})
+    size = published.size
+    hashes = inclusion_proof(index, size, node_reader(size, lambda level, number, width: store.hashes(connection, level, number, width)))
+    try:
+        check_inclusion(index, size, leaf_hash(row[0].encode()), hashes, published.root)
+    except ProofInvalid as error:
+        raise LogDamaged(f"entry {index} is not under the signed root") from error
+    return receipt.write(index, hashes, published.note)
+
+
+def published_checkpoint(session: Session) -> str | None:
+    """The newest signed checkpoint; None before the first."""
+    published = store.latest(store.raw(session))
+    return None if published is None else published.note

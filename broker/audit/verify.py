@@ -1,0 +1,175 @@
+"""Recompute the whole log and say where it breaks. Needs the log's public key and nothing else of the broker's.
+
+Steps, each of which stops at the first wrong place:
+
+1. The checkpoint is signed by the log's key under the log's name, in the one canonical form.
+2. Every checkpoint that somebody saved earlier is signed too, and not larger.
+3. Every entry hashes to what its level-0 tile holds, every tile above to what the tiles below give.
+4. At each saved or stored checkpoint's size the entries before it give its root.
+5. All entries together give the signed root.
+6. What is only in a database: its columns, its state, and nothing beside the log.
+
+Memory is constant: entries come in bundles of 256, and of the tree only its right edge is kept.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from broker.audit.findings import Broken, Finding
+from broker.audit.note import Checkpoint, NoteInvalid, SignatureInvalid, Verifier, to_base64
+from broker.audit.tiles import Address
+from broker.audit.tree import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash
+
+
+class Source(Protocol):
+    """Where a log is read from. Each method raises Broken for what is missing or can't be read."""
+
+    def checkpoint(self) -> str:
+        """The newest checkpoint, as a note."""
+
+    def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
+        """The first ``size`` entries in order, 256 at a time; the last bundle may be shorter."""
+
+    def tile(self, level: int, number: int, width: int) -> bytes:
+        """The first ``width`` hashes of a tile."""
+
+    def history(self) -> Iterator[tuple[int, str]]:
+        """``(size, note)`` of the checkpoints the source kept, by size; nothing where it keeps none."""
+
+    def finish(self, checkpoint: Checkpoint) -> dict[str, int]:
+        """Check what only this kind of source has, once the entries are known to be right; figures for the report."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verification found: all of ``size`` entries under ``root`` (Base64), or the first wrong place."""
+
+    origin: str
+    size: int
+    root: str
+    finding: Finding | None
+    figures: dict[str, int]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the whole log holds."""
+        return self.finding is None
+
+    def to_json(self, language: str = "en") -> dict[str, Any]:
+        """The report for machines."""
+        report: dict[str, Any] = {"ok": self.ok, "origin": self.origin, "size": self.size, "root": self.root, **self.figures}
+        if self.finding is not None:
+            report |= {"code": self.finding.code, "where": self.finding.where, "message": self.finding.sentence(language)}
+        return report
+
+
+@dataclass(frozen=True, order=True)
+class _Mark:
+    """At this size the tree had this root, says a checkpoint: a stored one, or one that somebody saved outside."""
+
+    size: int
+    saved: bool
+    root: bytes
+    where: str
+
+
+def verify(source: Source, verifier: Verifier, *, older: Iterable[str] = ()) -> Report:
+    """Verify a log against its public key, and against checkpoints (notes) that were saved earlier."""
+    seen: Checkpoint | None = None
+    try:
+        seen = _open(source.checkpoint(), verifier, "checkpoint")
+        saved = [_saved(note, verifier, seen, at) for at, note in enumerate(older, 1)]
+        stored = (_stored(size, note, verifier) for size, note in source.history())
+        _recompute(source, seen, heapq.merge(sorted(saved), stored))
+        figures = source.finish(seen)
+    except Broken as broken:
+        return Report(verifier.name, seen.size if seen else 0, to_base64(seen.root) if seen else "", broken.finding, {})
+    return Report(seen.origin, seen.size, to_base64(seen.root), None, figures)
+
+
+def _open(note: str, verifier: Verifier, where: str) -> Checkpoint:
+    try:
+        return Checkpoint.opened(note, verifier)
+    except SignatureInvalid as error:
+        raise Broken("checkpoint-signature", where) from error
+    except NoteInvalid as error:
+        raise Broken("checkpoint-malformed", where, str(error)) from error
+
+
+def _saved(note: str, verifier: Verifier, newest: Checkpoint, number: int) -> _Mark:
+    where = f"saved checkpoint {number}"
+    checkpoint = _open(note, verifier, where)
+    if checkpoint.size > newest.size:
+        raise Broken("history-shortened", where, f"{newest.size} < {checkpoint.size}")
+    return _Mark(checkpoint.size, True, checkpoint.root, f"{where}, {checkpoint.size}")
+
+
+def _stored(size: int, note: str, verifier: Verifier) -> _Mark:
+    where = f"stored checkpoint {size}"
+    checkpoint = _open(note, verifier, where)
+    if checkpoint.size != size:
+        raise Broken("checkpoint-differs", where, "size")
+    return _Mark(size, False, checkpoint.root, where)
+
+
+def _recompute(source: Source, checkpoint: Checkpoint, marks: Iterator[_Mark]) -> None:
+    frontier = Frontier()
+    mark = _reach(next(marks, None), marks, frontier)
+    for number, entries in enumerate(source.bundles(checkpoint.size)):
+        hashes = [leaf_hash(entry) for entry in entries]
+        _compare_entries(source, number, hashes)
+        for item in hashes:
+            frontier.append(item)
+            if mark is not None and mark.size == frontier.size:
+                mark = _reach(mark, marks, frontier)
+        for tile in frontier.completed:
+            if tile.level > 0:
+                _compare_tile(source, tile.level, tile.number, tile.hashes)
+        frontier.completed.clear()
+    if frontier.size != checkpoint.size:
+        raise Broken("entry-missing", f"entry {frontier.size}")
+    for level, edge in enumerate(frontier.edge):
+        if edge and level > 0:
+            _compare_tile(source, level, (checkpoint.size >> (8 * level)) // TILE_WIDTH, b"".join(edge))
+    if mark is not None:
+        raise Broken("history-shortened", mark.where, f"{checkpoint.size} < {mark.size}")
+    if frontier.root() != checkpoint.root:
+        raise Broken("root-differs", f"checkpoint {checkpoint.size}")
+
+
+def _reach(mark: _Mark | None, marks: Iterator[_Mark], frontier: Frontier) -> _Mark | None:
+    """Check every mark at the present size; returns the next one further on."""
+    while mark is not None and mark.size == frontier.size:
+        if frontier.root() != mark.root:
+            raise Broken("history-rewritten" if mark.saved else "checkpoint-differs", mark.where)
+        mark = next(marks, None)
+    return mark
+
+
+def _compare_entries(source: Source, number: int, hashes: Sequence[bytes]) -> None:
+    """The entries of a bundle against the level-0 tile over them."""
+    stored = source.tile(0, number, len(hashes))
+    if stored == b"".join(hashes):
+        return
+    for at, item in enumerate(hashes):
+        if stored[at * HASH_BYTES : (at + 1) * HASH_BYTES] != item:
+            raise Broken("entry-changed", f"entry {number * TILE_WIDTH + at}", Address(0, number, len(hashes)).path)
+    raise Broken("tile-changed", Address(0, number, len(hashes)).path)
+
+
+def _compare_tile(source: Source, level: int, number: int, expected: bytes) -> None:
+    width = len(expected) // HASH_BYTES
+    if source.tile(level, number, width) != expected:
+        raise Broken("tile-changed", Address(level, number, width).path)
+
+
+def expected_tiles(size: int) -> int:
+    """How many full tiles a tree of ``size`` entries has, on all levels."""
+    count = 0
+    while size := size >> 8:
+        count += size
+    return count

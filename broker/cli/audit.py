@@ -1,0 +1,133 @@
+"""``broker audit``: verify the log, write it out for an auditor, print the key that it is signed with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from broker.audit import store
+from broker.audit.database_source import open_source
+from broker.audit.errors import LogDamaged
+from broker.audit.export import export as export_log
+from broker.audit.note import NoteInvalid, Verifier
+from broker.audit.sources import FolderSource, UrlSource
+from broker.audit.verify import Report, Source
+from broker.audit.verify import verify as verify_log
+from broker.crypto import load_keys
+from broker.database import Database, server_url
+from broker.settings import Settings, settings
+
+app = typer.Typer(name="audit", help="The tamper-evident log: verify, export, key.", no_args_is_help=True)
+
+#: Exit codes of every command: the answer is no, or wrong use.
+NO, WRONG_USE = 1, 2
+
+
+@app.callback()
+def _audit() -> None:
+    """The tamper-evident log: verify, export, key."""
+
+
+@app.command()
+def verify(
+    log: Annotated[str | None, typer.Option("--log", help="Folder or URL (…/log) of a log; without it, this broker's database.")] = None,
+    older: Annotated[
+        list[Path] | None, typer.Option("--from", help="A checkpoint that you saved earlier; may be repeated. The log must continue it.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="The log's verifier key, or a file with it. Default: this broker's own.")] = None,
+    login: Annotated[Path | None, typer.Option("--login", help="File with `name:password` of an auditor, for the entries behind a URL.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Recompute the whole log: exit 0 with size and root, or 1 and where it breaks."""
+    chosen = settings()
+    verifier = _verifier(chosen, key)
+    saved = [_text(path) for path in older or []]
+    # A broker's own log is held against the checkpoint that this machine saw last, too.
+    seen = chosen.var / "log" / "checkpoint"
+    if log is None and seen.exists():
+        saved.append(_text(seen))
+    with _source(chosen, log, login) as source:
+        report = verify_log(source, verifier, older=saved)
+    _print(report, as_json=as_json, language=chosen.language)
+    if not report.ok:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def export(folder: Annotated[Path, typer.Argument(help="Folder to write to; what is there stays, what is new is added.")]) -> None:
+    """Write checkpoint, tiles and entries in the C2SP tlog-tiles layout, for tools that are not ours."""
+    database = Database(server_url(settings()), "broker_web", pool=0)
+    try:
+        with database.transaction() as session:
+            published = export_log(store.raw(session), folder)
+    except LogDamaged as error:
+        _fail(f"{LogDamaged.title(settings().language)} {error.detail}", NO)
+    finally:
+        database.dispose()
+    if published is None:
+        _fail("尚无检查点。" if settings().language == "zh" else "There is no checkpoint yet.", NO)
+    typer.echo(f"{published.size} {folder}")
+
+
+@app.command()
+def key() -> None:
+    """Print the verifier key that auditors and recipients are given, out of band."""
+    typer.echo(_verifier(settings(), None).vkey)
+
+
+def _verifier(chosen: Settings, given: str | None) -> Verifier:
+    if given is not None:
+        path = Path(given)
+        try:
+            return Verifier.parse(_text(path) if "+" not in given or path.exists() else given)
+        except NoteInvalid as error:
+            _fail(f"--key: {error}", WRONG_USE)
+    if chosen.log_signing_key is None and not (chosen.var / "keys" / "log-signing.pem").exists():
+        # Making a new key here would only find that it signed nothing.
+        _fail("请用 --key 指定日志的验证公钥。" if chosen.language == "zh" else "Give the log's verifier key with --key.", WRONG_USE)
+    return Verifier.of(chosen.log_origin, load_keys(chosen).log_signer)
+
+
+@contextmanager
+def _source(chosen: Settings, log: str | None, login: Path | None) -> Iterator[Source]:
+    if log is None:
+        database = Database(server_url(chosen), "broker_web", pool=0)
+        with open_source(database) as source:
+            yield source
+    elif log.startswith(("http://", "https://")):
+        name, _, password = _text(login).strip().partition(":") if login else ("", "", "")
+        with UrlSource(log, (name, password) if login else None) as remote:
+            yield remote
+    else:
+        folder = Path(log)
+        if not folder.is_dir():
+            _fail(f"--log: {log}", WRONG_USE)
+        yield FolderSource(folder)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{path}: {getattr(error, 'strerror', None) or 'UTF-8'}", WRONG_USE)
+
+
+def _print(report: Report, *, as_json: bool, language: str) -> None:
+    if as_json:
+        typer.echo(json.dumps(report.to_json(language), ensure_ascii=False))
+    elif report.finding is not None:
+        typer.echo(report.finding.sentence(language), err=True)
+    elif language == "zh":
+        typer.echo(f"日志完整：{report.size} 条，根 {report.root}")
+    else:
+        typer.echo(f"The log is whole: {report.size} entries, root {report.root}")
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
