@@ -1,0 +1,93 @@
+"""From an Authorization header to a release caller (RFC 6750 2.1, RFC 9068 4).
+
+1. The header alone counts: a token in the query or the body is never looked at. 2. The token is one of ours, for our API, and
+runs. 3. One query: the token is known and not revoked, its client and every organisation above it active. The grant is the
+next thing the release path reads, so it is not read here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncCursor
+from sqlmodel import Session
+
+from broker.crypto import Keys
+from broker.identity import access_token
+from broker.identity.access_token import NotOurs
+from broker.identity.callers import NotAuthenticatedReason, ReleaseCaller
+from broker.identity.scopes import parse_granted
+from broker.identity.standing import STANDING, parameters
+from broker.settings import Settings
+
+#: RFC 6750 2.1: one token of b64token characters after the scheme. Longer than 8 kB is not a header that we gave.
+_BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]{1,8192}=*)", re.IGNORECASE)
+
+
+def refused(settings: Settings, code: str) -> NotAuthenticatedReason:
+    """The refusal for a reason. Outside, every token that is no good looks the same (RFC 6750 3.1)."""
+    challenge = f'Bearer realm="{access_token.issuer(settings)}"'
+    if code != "token-missing":
+        challenge += ', error="invalid_token", error_description="The access token is not usable"'
+    return NotAuthenticatedReason(code, challenge)
+
+
+def token_in(authorization: str | None) -> str | None:
+    """The token of an Authorization header; None where it holds none that could be one."""
+    match = _BEARER.fullmatch(authorization or "")
+    return match[1] if match else None
+
+
+def caller_of(claims: dict[str, Any], organization_id: str) -> ReleaseCaller:
+    """The caller that verified claims speak of."""
+    return ReleaseCaller(
+        client_id=claims["client_id"],
+        organization_id=organization_id,
+        grant_id=UUID(claims["grant"]),
+        application=claims["application"],
+        purpose=claims["purpose"],
+        scopes=parse_granted(claims["scope"]),
+        jti=claims["jti"],
+        expires_at=claims["exp"],
+    )
+
+
+def _claims(keys: Keys, settings: Settings, authorization: str | None) -> dict[str, Any] | NotAuthenticatedReason:
+    if not authorization:
+        return refused(settings, "token-missing")
+    token = token_in(authorization)
+    if token is None:
+        return refused(settings, "token-unreadable")
+    claims = access_token.verified(token, keys, settings)
+    return refused(settings, claims.code) if isinstance(claims, NotOurs) else claims
+
+
+def _judged(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
+    if row is None:
+        return refused(settings, "token-unknown")
+    standing, organization_id = row.values() if isinstance(row, dict) else row
+    return caller_of(claims, organization_id) if standing == "good" else refused(settings, standing)
+
+
+async def release_caller(
+    cursor: AsyncCursor[Any], keys: Keys, settings: Settings, authorization: str | None
+) -> ReleaseCaller | NotAuthenticatedReason:
+    """Who calls the release path, or why nobody does (a value: the refusal must not undo its record).
+
+    ``cursor`` is a raw asynchronous psycopg cursor of any row factory that gives tuples or dicts; one query is run on it, and
+    none if the token itself is no good. Ask while the gate of the grant is held: a revocation that was acknowledged before
+    is then seen.
+    """
+    claims = _claims(keys, settings, authorization)
+    if isinstance(claims, NotAuthenticatedReason):
+        return claims
+    await cursor.execute(STANDING, parameters(claims))
+    return _judged(await cursor.fetchone(), claims, settings)
+
+
+def caller_in(session: Session, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
+    """The same judgement for verified claims in a session: what introspection asks."""
+    row = session.connection().exec_driver_sql(STANDING, parameters(claims)).one_or_none()
+    return _judged(None if row is None else tuple(row), claims, settings)

@@ -1,0 +1,106 @@
+"""Who may call, as types: a person at the API or console, a client with a token, and nobody, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from sqlmodel import Session
+
+from broker.identity.roles import Action, Role, permitted
+from broker.identity.scopes import SmartScope
+
+
+@dataclass(frozen=True)
+class PersonCaller:
+    """A person who is signed in, with the account, the roles and the organisation active at this moment."""
+
+    person_id: UUID
+    username: str
+    natural_person: str  #: the same for every account of one human being
+    organization_id: str
+    roles: frozenset[Role]
+    language: str  #: zh or en
+    offices: frozenset[tuple[Role, str]] = field(default=frozenset())  #: each role with the organisation it is held for
+
+    @property
+    def actor(self) -> str:
+        """The person as audit events name them."""
+        return f"person:{self.person_id}"
+
+    def may(self, action: Action) -> bool:
+        """Whether one of the roles permits the action."""
+        return action in permitted(self.roles)
+
+    def holds(self, role: Role, organization_id: str) -> bool:
+        """Whether the person holds the role for this very organisation, such as head of this department."""
+        return (role, organization_id) in self.offices
+
+
+@dataclass(frozen=True)
+class ReleaseCaller:
+    """A client whose token is good at this moment. The token is bound to one grant and one purpose."""
+
+    client_id: str
+    organization_id: str
+    grant_id: UUID
+    application: str  #: SA-YYYY-NNNNNN
+    purpose: str
+    scopes: tuple[SmartScope, ...]
+    jti: str
+    expires_at: int  #: epoch seconds
+
+    @property
+    def actor(self) -> str:
+        """The client as audit events name it."""
+        return f"client:{self.client_id}"
+
+    def types(self, letter: str) -> frozenset[str]:
+        """Resource types that the token lets be read (``r``) or searched (``s``); ``*`` stands for every type."""
+        return frozenset(scope.resource_type for scope in self.scopes if letter in scope.letters)
+
+
+@dataclass(frozen=True)
+class NotAuthenticatedReason:
+    """No usable token: answered with 401 and ``headers``. ``code`` is for the record; outside all failures look alike."""
+
+    code: str  #: token-missing, token-unreadable, token-signature, token-claims, token-expired, token-unknown, token-revoked, caller-suspended
+    www_authenticate: str
+    status: int = 401
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of the answer (RFC 6750 3)."""
+        return {"WWW-Authenticate": self.www_authenticate}
+
+
+@dataclass(frozen=True)
+class GrantView:
+    """What a token says of the grant it is bound to."""
+
+    id: UUID
+    application: str  #: SA-YYYY-NNNNNN
+    organization_id: str  #: the recipient
+    purpose: str
+    status: str  #: ``active`` is the one status under which tokens are given and good
+    valid_from: datetime
+    valid_until: datetime
+    types: tuple[str, ...]  #: resource types that may be read under it
+    patients: tuple[str, ...] = ()  #: FHIR ids, for ihe_pcf; a second one is enough to know that there are several
+    consents: tuple[str, ...] = ()  #: ids of the consents it stands on
+
+    def usable(self, at: datetime) -> bool:
+        """Whether tokens may be given and are good under it at this moment."""
+        return self.status == "active" and self.valid_from <= at < self.valid_until
+
+
+class GrantReader(Protocol):
+    """How identity asks for grants, which live above it. A module with these two functions is one."""
+
+    def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
+        """The newest grant of the application whose recipient is this organisation, whatever its status."""
+
+    def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
+        """The grant, whatever its status."""

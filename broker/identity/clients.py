@@ -1,0 +1,110 @@
+"""Clients: the systems that fetch releases, registered by the hospital with their public keys."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from sqlmodel import Session, select
+
+from broker import clock
+from broker.audit import service as audit
+from broker.audit.events import Event
+from broker.errors import Invalid, Problem
+from broker.identity import client_keys
+from broker.identity.errors import AlreadyThere, ResourceServerOutside, UnknownClient
+from broker.identity.models import Client
+from broker.identity.organizations import organization
+from broker.identity.tokens import close_gates
+
+IDENTIFIER = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+MAX_IDENTIFIER = 64
+MAX_URI = 500
+
+
+def client(session: Session, client_id: str) -> Client:
+    """The client of this id. Raises UnknownClient."""
+    found = session.get(Client, client_id) if IDENTIFIER.fullmatch(client_id) else None
+    if found is None:
+        raise UnknownClient
+    return found
+
+
+def clients(session: Session, organization_id: str | None = None) -> list[Client]:
+    """Every client, or those of one organisation, by id."""
+    query = select(Client).order_by(Client.id)
+    return list(session.exec(query if organization_id is None else query.where(Client.organization_id == organization_id)).all())
+
+
+def register_client(
+    session: Session,
+    actor: str,
+    *,
+    id: str,  # noqa: A002  (The name that the client itself uses: client_id.)
+    organization_id: str,
+    name: str,
+    jwks: object,
+    jwks_uri: str | None = None,
+    resource_server: bool = False,
+) -> Client:
+    """Register a client with its public keys (JWK Set).
+
+    ``jwks_uri`` is the one value that ``jku`` may have in its assertions; it is not fetched. ``resource_server`` lets it
+    introspect tokens of others. Raises KeysRefused, Invalid, AlreadyThere, UnknownOrganization, ResourceServerOutside.
+    """
+    if not IDENTIFIER.fullmatch(id) or len(id) > MAX_IDENTIFIER:
+        raise Invalid(
+            problems=(Problem("/id", "id", f"An id is made of lower-case words and digits joined by . _ or -, at most {MAX_IDENTIFIER} characters."),)
+        )
+    checked = client_keys.checked(jwks)
+    _check_uri(jwks_uri)
+    home = organization(session, organization_id)
+    if resource_server and home.relationship != "internal":
+        raise ResourceServerOutside
+    if session.get(Client, id) is not None:
+        raise AlreadyThere("id: there is a client of this id.")
+    row = Client(id=id, organization_id=home.id, name=name, jwks=checked, jwks_uri=jwks_uri, resource_server=resource_server, created_at=clock.now())
+    facts: dict[str, str | int | bool | list[str]] = {"client": id, "keys": client_keys.thumbprints(checked), "resource_server": resource_server}
+    return _store(session, row, event=Event("client.registered", actor, recipient=home.id, facts=facts))
+
+
+def change_client(session: Session, actor: str, client_id: str, *, status: str | None = None, name: str | None = None) -> Client:
+    """Change what is given. Suspending waits for releases to this client that are on their way; then nothing more leaves to it."""
+    if status == "suspended":
+        close_gates(session, clients=[client_id])
+    row = client(session, client_id)
+    given = {key: value for key, value in (("status", status), ("name", name)) if value is not None}
+    for key, value in given.items():
+        setattr(row, key, value)
+    facts: dict[str, str | int | bool | list[str]] = {"client": row.id, "changed": sorted(given), "status": row.status}
+    return _store(session, row, event=Event("client.changed", actor, recipient=row.organization_id, facts=facts))
+
+
+def set_client_keys(session: Session, actor: str, client_id: str, *, jwks: object, jwks_uri: str | None = None) -> Client:
+    """Replace the client's keys. A key that is left out stops working at once. Raises KeysRefused, Invalid, UnknownClient."""
+    checked = client_keys.checked(jwks)
+    _check_uri(jwks_uri)
+    row = client(session, client_id)
+    before, after = client_keys.thumbprints(row.jwks), client_keys.thumbprints(checked)
+    row.jwks, row.jwks_uri = checked, jwks_uri
+    facts: dict[str, str | int | bool | list[str]] = {"client": row.id, "keys": after, "removed": [key for key in before if key not in after]}
+    return _store(session, row, event=Event("client.keys-changed", actor, recipient=row.organization_id, facts=facts))
+
+
+def _check_uri(jwks_uri: str | None) -> None:
+    if jwks_uri is None:
+        return
+    try:
+        parts = urlsplit(jwks_uri)
+        good = parts.scheme == "https" and bool(parts.hostname) and not parts.username and not parts.fragment and len(jwks_uri) <= MAX_URI
+    except ValueError:
+        good = False
+    if not good or not jwks_uri.isascii() or not jwks_uri.isprintable():
+        raise Invalid(problems=(Problem("/jwks_uri", "jwks-uri", "jwks_uri is an https address without user name or fragment."),))
+
+
+def _store(session: Session, row: Client, *, event: Event) -> Client:
+    session.add(row)
+    session.flush()
+    audit.record(session, event)
+    return row

@@ -1,0 +1,118 @@
+"""Judgements about who is asking: windows of time, locks after failed logins, who may hold which role. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from broker.identity.roles import APART, Role
+
+#: How far a client's clock may be off. FAPI 2.0: 8 s ahead is accepted, more than 60 s refused.
+CLOCK_LEEWAY = 60
+#: SMART 2.2 "Client Authentication: Asymmetric": an assertion lives five minutes at most.
+ASSERTION_SECONDS = 300
+#: SMART 2.2 "Backend Services": ``expires_in`` SHOULD NOT exceed 300 s.
+TOKEN_SECONDS = 300
+#: An assertion that was used is remembered this long after it ran out, so that a clock set back does not revive it.
+JTI_KEPT = timedelta(minutes=10)
+#: An issued token's row is kept this long after it ran out.
+TOKEN_KEPT = timedelta(days=1)
+#: Tokens that one client may ask for within a minute. It needs one for each grant every five minutes.
+TOKENS_PER_MINUTE = 600
+#: Numeric dates are kept within the years 1970 to 9999.
+_LATEST = 253_402_300_799
+
+#: A person's session ends after this long without use, and at the latest after SESSION_LIFE.
+SESSION_IDLE = timedelta(minutes=30)
+SESSION_LIFE = timedelta(hours=10)
+
+#: Wrong passwords under one name before it is locked for a while.
+FAILURES_ALLOWED = 5
+FIRST_LOCK = timedelta(minutes=1)
+LONGEST_LOCK = timedelta(minutes=15)
+#: After this long without a failure the count starts again.
+FAILURES_FORGOTTEN = timedelta(hours=1)
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 256
+
+#: Roles that decide, audit or administer belong to the hospital that gives the data, never to an outside organisation.
+INTERNAL_ONLY = frozenset({Role.INFORMATION_MANAGER, Role.AUDITOR, Role.ADMINISTRATOR})
+
+
+def _moment(value: object) -> int | None:
+    """A NumericDate as whole seconds, or None. ``true`` is an int in Python and no date here."""
+    return value if type(value) is int and 0 <= value <= _LATEST else None
+
+
+def assertion_window_problem(claims: Mapping[str, Any], now: datetime) -> str | None:
+    """What is wrong with ``exp``, ``iat`` and ``nbf`` of a client assertion at ``now``; None: nothing.
+
+    ``exp`` is required, whole seconds, in the future, at most ASSERTION_SECONDS and the leeway ahead (a reference client
+    rounds up). ``iat`` and ``nbf`` may be missing; where they stand they may lie at most the leeway ahead (FAPI 2.0).
+    """
+    at = now.timestamp()
+    expires = _moment(claims.get("exp"))
+    if expires is None:
+        return "exp must be given in whole seconds."
+    if expires <= at:
+        return "The assertion has expired."
+    if expires > at + ASSERTION_SECONDS + CLOCK_LEEWAY:
+        return "exp must be at most 300 seconds ahead."
+    for name in ("iat", "nbf"):
+        if name not in claims:
+            continue
+        moment = _moment(claims[name])
+        if moment is None:
+            return f"{name} must be given in whole seconds."
+        if moment > at + CLOCK_LEEWAY:
+            return f"{name} lies in the future."
+    return None
+
+
+def token_expiry(now: datetime, grant_until: datetime) -> datetime:
+    """When a token that is issued now runs out: after TOKEN_SECONDS, and never after the grant itself."""
+    return min(now + timedelta(seconds=TOKEN_SECONDS), grant_until)
+
+
+def lock_after(failures: int) -> timedelta | None:
+    """How long a name is locked after this many failures in a row: 1, 2, 4 … up to 15 minutes; None: not yet."""
+    if failures < FAILURES_ALLOWED:
+        return None
+    return min(FIRST_LOCK * (1 << min(failures - FAILURES_ALLOWED, 10)), LONGEST_LOCK)
+
+
+def worth_recording(failures: int) -> bool:
+    """Whether the n-th failure of a client is put on record: 1, 2, 4, 8 …, so that nobody can flood the log."""
+    return failures & (failures - 1) == 0
+
+
+def session_ended(now: datetime, last_used_at: datetime, expires_at: datetime) -> bool:
+    """Whether a session is over, by age or by idleness."""
+    return now >= expires_at or now - last_used_at >= SESSION_IDLE
+
+
+def conflicting(roles: frozenset[Role]) -> tuple[Role, Role] | None:
+    """Two of these roles that one human being may not hold together, or None."""
+    for pair in sorted(APART, key=sorted):
+        if pair <= roles:
+            first, second = sorted(pair)
+            return first, second
+    return None
+
+
+def may_be_held_in(role: Role, relationship: str) -> bool:
+    """Whether an ``internal`` or ``external`` organisation may have somebody in this role."""
+    return relationship == "internal" or role not in INTERNAL_ONLY
+
+
+def password_problem(password: str, username: str) -> str | None:
+    """Why a password can't be used, or None (ASVS 5.0 6.2: length counts, composition does not)."""
+    if len(password) < MIN_PASSWORD:
+        return f"A password has at least {MIN_PASSWORD} characters."
+    if len(password) > MAX_PASSWORD:
+        return f"A password has at most {MAX_PASSWORD} characters."
+    if username.lower() in password.lower() or len(set(password)) < 5:
+        return "A password must not hold the user name or a few characters repeated."
+    return None

@@ -1,0 +1,181 @@
+"""What the registry's HTTP routes take in and give out. Unknown members are refused, so that a misspelt one is not lost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from broker.identity.roles import Action, Role
+
+Status = Literal["active", "suspended"]
+Kind = Literal["hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority"]
+#: A name as people write it: no control characters, no leading or trailing space.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LoginIn(_In):
+    """User name and password."""
+
+    username: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    password: Password
+
+
+class SessionOut(BaseModel):
+    """A session: send ``token`` as ``Authorization: Bearer …``. It is shown once."""
+
+    token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  (The kind of token, not one.)
+    expires_at: datetime
+
+
+class Office(BaseModel):
+    """A role and the organisation it is held for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+    organization: Identifier
+
+
+class Me(BaseModel):
+    """Who is signed in, and what they may do."""
+
+    id: UUID
+    username: str
+    organization: str
+    language: str
+    roles: list[Office]
+    actions: list[Action]
+
+
+class OrganizationIn(_In):
+    """A new organisation."""
+
+    id: Identifier
+    parent_id: Identifier | None = None
+    kind: Kind
+    relationship: Literal["internal", "external"]
+    jurisdiction: Country = "CN"
+    agreement_until: AwareDatetime | None = None
+    name_zh: Name
+    name_en: Name
+
+
+class OrganizationChange(_In):
+    """What to change of an organisation; what is left out stays."""
+
+    status: Status | None = None
+    agreement_until: AwareDatetime | None = None
+    name_zh: Name | None = None
+    name_en: Name | None = None
+
+
+class OrganizationOut(BaseModel):
+    """An organisation."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    parent_id: str | None
+    kind: str
+    relationship: str
+    jurisdiction: str
+    status: str
+    agreement_until: datetime | None
+    name_zh: str
+    name_en: str
+
+
+class PersonIn(_In):
+    """A new account."""
+
+    username: Annotated[str, StringConstraints(min_length=2, max_length=64)]
+    name: Name
+    organization: Identifier
+    password: Password | None = None
+    natural_person: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")] | None = None
+    language: Literal["zh", "en"] = "zh"
+    roles: Annotated[list[Office], Field(max_length=50)] = []
+
+
+class PersonChange(_In):
+    """What to change of an account; what is left out stays."""
+
+    status: Status | None = None
+    name: Name | None = None
+    language: Literal["zh", "en"] | None = None
+
+
+class RolesIn(_In):
+    """The roles an account shall hold, and no others."""
+
+    roles: Annotated[list[Office], Field(max_length=50)]
+
+
+class PasswordIn(_In):
+    """A new password. Who changes their own proves the present one."""
+
+    password: Password
+    present: Password | None = None
+
+
+class PersonOut(BaseModel):
+    """An account. Its password is never shown, not even hashed."""
+
+    id: UUID
+    username: str
+    name: str
+    organization: str
+    natural_person: str
+    status: str
+    language: str
+    roles: list[Office]
+
+
+class ClientIn(_In):
+    """A new client with its public keys."""
+
+    id: Identifier
+    organization: Identifier
+    name: Name
+    jwks: dict[str, Any]
+    jwks_uri: Annotated[str, StringConstraints(max_length=500)] | None = None
+    resource_server: bool = False
+
+
+class ClientChange(_In):
+    """What to change of a client; what is left out stays."""
+
+    status: Status | None = None
+    name: Name | None = None
+
+
+class KeysIn(_In):
+    """The client's new public keys; a key that is left out stops working at once."""
+
+    jwks: dict[str, Any]
+    jwks_uri: Annotated[str, StringConstraints(max_length=500)] | None = None
+
+
+class ClientOut(BaseModel):
+    """A client. Its keys are public."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    organization_id: str
+    name: str
+    jwks: dict[str, Any]
+    jwks_uri: str | None
+    resource_server: bool
+    status: str

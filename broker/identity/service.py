@@ -1,0 +1,45 @@
+"""The front door of identity: organisations, people, clients, keys and tokens. Each verb that writes records an audit event.
+
+Who may call is in ``access``; what may be called by whom in ``roles``; the OAuth2 server behind ``routes``.
+"""
+
+from __future__ import annotations
+
+from broker.identity.access_token import audience, issuer, public_jwks
+from broker.identity.clients import change_client, client, clients, register_client, set_client_keys
+from broker.identity.login import LoginRefused, SessionGiven, authenticate, caller_for, open_session, organization_active, sign_in
+from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
+from broker.identity.people import add_person, change_person, offices, people, person, set_password, set_roles
+from broker.identity.tokens import revoke_token
+
+__all__ = [
+    "LoginRefused",
+    "SessionGiven",
+    "add_organization",
+    "add_person",
+    "audience",
+    "authenticate",
+    "below",
+    "caller_for",
+    "change_client",
+    "change_organization",
+    "change_person",
+    "client",
+    "clients",
+    "issuer",
+    "lineage",
+    "offices",
+    "open_session",
+    "organization",
+    "organization_active",
+    "organizations",
+    "people",
+    "person",
+    "public_jwks",
+    "register_client",
+    "revoke_token",
+    "set_client_keys",
+    "set_password",
+    "set_roles",
+    "sign_in",
+]
