@@ -12,6 +12,7 @@ from broker.crypto import Keys
 from broker.database import SessionDep
 from broker.identity import access_token, discovery
 from broker.identity.callers import GrantReader
+from broker.identity.client_assertion import ASSERTION_TYPE
 from broker.identity.client_credentials import ApplicationGrant
 from broker.identity.introspection import Introspection
 from broker.identity.oauth_form import FORM, Form, FormRefused, OAuthForm
@@ -20,14 +21,16 @@ from broker.identity.revocation import Revocation
 from broker.settings import Settings
 
 
-def _form(required: list[str], **fields: str) -> dict[str, Any]:
+def _form(fields: dict[str, str]) -> dict[str, Any]:
     """The request body for the OpenAPI document; :func:`oauth_form.oauth_form` reads it."""
-    proof = {"client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", "client_assertion": "Signed JWT of the client."}
+    proof = {"client_assertion_type": ASSERTION_TYPE, "client_assertion": "Signed JWT of the client."}
     properties = {name: {"type": "string", "description": text} for name, text in (proof | fields).items()}
-    schema = {"type": "object", "required": required, "properties": properties}
+    schema = {"type": "object", "required": list(fields), "properties": properties}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
+_TOKEN_REQUEST = _form({"grant_type": "client_credentials", "scope": "SMART system scopes and one application:SA-YYYY-NNNNNN."})
+_ABOUT_A_TOKEN = _form({"token": "An access token."})
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "RFC 6749 5.2 error."},
     401: {"description": "The client is not authenticated."},
@@ -50,24 +53,17 @@ def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader) -> A
     def answered(form: Form | FormRefused, respond: Callable[[Form], JSONResponse]) -> JSONResponse:
         return form_refused(form) if isinstance(form, FormRefused) else respond(form)
 
-    @router.post(
-        "/oauth2/token",
-        response_class=JSONResponse,
-        responses=_ERRORS,
-        openapi_extra=_form(
-            ["grant_type", "scope"], grant_type="client_credentials", scope="SMART system scopes and one application:SA-YYYY-NNNNNN."
-        ),
-    )
+    @router.post("/oauth2/token", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_TOKEN_REQUEST)
     def token(form: OAuthForm, session: SessionDep) -> JSONResponse:
         """Give a token for one approved application (RFC 6749 4.4, SMART Backend Services)."""
         return answered(form, server(session).token)
 
-    @router.post("/oauth2/introspect", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_form(["token"], token="An access token."))
+    @router.post("/oauth2/introspect", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_ABOUT_A_TOKEN)
     def introspect(form: OAuthForm, session: SessionDep) -> JSONResponse:
         """Say whether a token is good at this moment, and what it says (RFC 7662)."""
         return answered(form, lambda given: server(session).endpoint("introspection", given))
 
-    @router.post("/oauth2/revoke", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_form(["token"], token="An access token."))
+    @router.post("/oauth2/revoke", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_ABOUT_A_TOKEN)
     def revoke(form: OAuthForm, session: SessionDep) -> JSONResponse:
         """Give a token back (RFC 7009)."""
         return answered(form, lambda given: server(session).endpoint("revocation", given))

@@ -12,8 +12,8 @@ from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.errors import Problem
-from broker.identity.errors import AlreadyThere, OrganizationInvalid, UnknownOrganization
-from broker.identity.models import Organization
+from broker.identity.errors import AlreadyThere, NotYourself, OrganizationInvalid, UnknownOrganization
+from broker.identity.models import Organization, Person
 from broker.identity.tokens import close_gates
 
 #: Lower-case words joined by hyphens, such as ``renhe-cardiology``.
@@ -107,10 +107,14 @@ def change_organization(
 ) -> Organization:
     """Change what is given. Suspending waits for releases to its clients, and those below it, that are on their way.
 
-    After that nothing more leaves to any of them. Raises UnknownOrganization.
+    After that nothing more leaves to any of them. Raises UnknownOrganization, and NotYourself when it would shut out who asks.
     """
     if status == "suspended":
-        close_gates(session, organizations=below(session, organization_id))
+        everyone = below(session, organization_id)
+        accounts = session.exec(select(Person.id).where(col(Person.organization_id).in_(everyone))).all()
+        if actor in {f"person:{account}" for account in accounts}:
+            raise NotYourself
+        close_gates(session, organizations=everyone)
     row = organization(session, organization_id)
     changed = {"status": status, "agreement_until": agreement_until, "name_zh": name_zh, "name_en": name_en}
     given = {name: value for name, value in changed.items() if value is not None}

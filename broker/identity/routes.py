@@ -149,11 +149,13 @@ def set_roles(person_id: UUID, given: schemas.RolesIn, caller: PersonWriter, ses
 def set_password(request: Request, person_id: UUID, given: schemas.PasswordIn, caller: Person, session: SessionDep) -> None:
     """Change one's own password, proving the present one; an administrator sets anybody else's."""
     if person_id == caller.person_id:
+        if given.present is None:
+            raise Forbidden("present: the present password is needed.")
         state = request.app.state
-        proved = login.authenticate(state.database, state.keys, caller.username, given.present or "")
+        proved = login.authenticate(state.database, state.keys, caller.username, given.present)
         if isinstance(proved, login.LoginRefused):
             raise_locked(proved)
-            raise Forbidden("present: the present password is needed and was not given or is wrong.")
+            raise Forbidden("present: the present password is wrong.")
     elif not caller.may(Action.PERSON_WRITE):
         raise Forbidden
     service.set_password(session, caller.actor, person_id, given.password)
