@@ -3,7 +3,7 @@
 # the owner changes the schema (broker migrate), web serves requests, log writes the tamper-evident log.
 set -euo pipefail
 
-password() { cat "/run/secrets/postgres_$1"; }
+password() { cat "${SECRETS:-/run/secrets}/postgres_$1"; }
 
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
   --set owner="$(password owner)" --set web="$(password web)" --set log="$(password log)" <<'SQL'
