@@ -1,0 +1,227 @@
+"""A release plan: what of each resource type may leave, reduced how, under which labels. Pure values, no names of FHIR checked here.
+
+A plan is policy's answer (``policy.decision.Decision.plan``). :func:`broker.fhir.minimise.compiled` turns it into code and refuses a
+plan that names an unknown type, element or transform; this file only knows its shape. Anything that a plan does not name stays behind,
+so a plan can be too narrow by mistake, but never too wide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from broker.errors import Invalid, Problem
+
+#: HL7 v3 Confidentiality, least confidential first. A ceiling lets through its own rank and those before it.
+CONFIDENTIALITY = ("U", "L", "M", "N", "R", "V")
+
+
+class PlanInvalid(Invalid):
+    """The release plan is not valid."""
+
+    code = "plan-invalid"
+    zh = "释放方案不合规范。"
+    help_en = "Nothing was released. Correct the named parts of the least-necessary profile or of the plan."
+    help_zh = "未发送任何数据。请更正最小必要清单或释放方案中所列之处。"
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One change to a value that stays: ``do`` is a name of ``fhir.transforms.TRANSFORMS``, ``path`` an element as in ``TypePlan.elements``."""
+
+    path: str
+    do: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TypePlan:
+    """What may leave of one resource type.
+
+    ``elements`` are names (``status``), dotted paths (``component.code``), choice elements by base name (``value``) or by one of
+    their JSON names (``valueString``). ``codes`` and ``categories`` are tokens ``system|code``, ``|code`` (no system), ``system|``
+    (any code of it) or ``code`` (any system); empty means no filter. The period is in epoch seconds, both ends included.
+    """
+
+    elements: tuple[str, ...] = ()
+    period_from: int | None = None
+    period_until: int | None = None
+    codes: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form; ``period`` only if an end is set."""
+        form: dict[str, Any] = {"elements": list(self.elements), "codes": list(self.codes), "categories": list(self.categories)}
+        if self.period_from is not None or self.period_until is not None:
+            form["period"] = {"start": self.period_from, "end": self.period_until}
+        form["transforms"] = [{"path": each.path, "do": each.do, "options": dict(each.options)} for each in self.transforms]
+        return form
+
+
+@dataclass(frozen=True)
+class ReleasePlan:
+    """What may leave of one patient in one release, and under which obligations."""
+
+    types: Mapping[str, TypePlan]
+    deny_labels: frozenset[str]
+    ceiling: str
+    obligations: tuple[dict[str, Any], ...] = ()
+    limits: dict[str, Any] = field(default_factory=dict)
+    profile: str = ""
+    #: Residual consent rules that a plan may carry along. Whoever applies the plan must apply them to each resource (``consent.residual``).
+    consent: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def from_json(cls, form: Any) -> ReleasePlan:
+        """Read the JSON form (interface.md, "A release plan"); raises :class:`PlanInvalid` with every problem of shape."""
+        return _Reader().plan(form)
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form; ``from_json`` of it is an equal plan."""
+        return {
+            "types": {name: each.to_json() for name, each in self.types.items()},
+            "labels": {"deny": sorted(self.deny_labels), "ceiling": self.ceiling},
+            "consent": list(self.consent),
+            "obligations": list(self.obligations),
+            "limits": self.limits,
+            "profile": self.profile,
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over the JSON form with sorted keys and no spaces: equal plans, equal fingerprints, in every process."""
+        return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @property
+    def pseudonymous(self) -> bool:
+        """Whether ids and references are replaced, which holds for the whole plan as soon as one transform asks for it.
+
+        An id replaced here and left in a reference there would join the two again, so one ``pseudonym`` covers every type.
+        """
+        return any(each.do == "pseudonym" for kept in self.types.values() for each in kept.transforms)
+
+
+def _moment(value: str, *, end: bool) -> int:
+    """Epoch seconds of a date (UTC; its first or its last second) or of a date with time and offset."""
+    if len(value) == len("2025-01-01"):
+        day = date.fromisoformat(value)
+        return int(datetime.combine(day, time(23, 59, 59) if end else time(), UTC).timestamp())
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(value)
+    return int(moment.timestamp())
+
+
+class _Reader:
+    """Reads the JSON form and holds the problems found so far, so that a writer of profiles sees all of them at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def plan(self, form: Any) -> ReleasePlan:
+        known = ("types", "labels", "consent", "obligations", "limits", "profile")
+        top = self._object(form, "", known)
+        labels = self._object(top.get("labels"), "labels", ("deny", "ceiling"))
+        ceiling = labels.get("ceiling")
+        if ceiling not in CONFIDENTIALITY:
+            self._add("labels.ceiling", "ceiling", f"must be one of {', '.join(CONFIDENTIALITY)}")
+        limits = top.get("limits", {})
+        if not isinstance(limits, dict):
+            self._add("limits", "type", "must be an object")
+        profile = top.get("profile", "")
+        if not isinstance(profile, str):
+            self._add("profile", "type", "must be a string")
+        types = {name: self._type(each, f"types.{name}") for name, each in self._object(top.get("types"), "types", None).items()}
+        deny = frozenset(self._strings(labels.get("deny", []), "labels.deny"))
+        obligations = tuple(self._objects(top.get("obligations", []), "obligations"))
+        consent = tuple(self._objects(top.get("consent", []), "consent"))
+        if self.problems:
+            raise PlanInvalid("The release plan has the wrong shape.", problems=tuple(self.problems))
+        return ReleasePlan(types, deny, str(ceiling), obligations, limits, profile, consent)
+
+    def _type(self, form: Any, path: str) -> TypePlan:
+        given = self._object(form, path, ("elements", "period", "codes", "categories", "transforms"))
+        if "elements" not in given and isinstance(form, dict):
+            self._add(f"{path}.elements", "required", "is missing; an empty list releases the bare existence of the resource")
+        period = self._object(given.get("period") or {}, f"{path}.period", ("start", "end"))
+        start = self._when(period.get("start"), f"{path}.period.start", end=False)
+        until = self._when(period.get("end"), f"{path}.period.end", end=True)
+        if start is not None and until is not None and start > until:
+            self._add(f"{path}.period", "period", "ends before it starts")
+        transforms = tuple(
+            self._transform(each, f"{path}.transforms[{index}]")
+            for index, each in enumerate(self._objects(given.get("transforms", []), f"{path}.transforms"))
+        )
+        return TypePlan(
+            tuple(self._strings(given.get("elements", []), f"{path}.elements")),
+            start,
+            until,
+            tuple(self._tokens(given.get("codes", []), f"{path}.codes")),
+            tuple(self._tokens(given.get("categories", []), f"{path}.categories")),
+            transforms,
+        )
+
+    def _transform(self, form: dict[str, Any], path: str) -> Transform:
+        given = self._object(form, path, ("path", "do", "options"))
+        element, do = given.get("path"), given.get("do")
+        if not isinstance(element, str) or not isinstance(do, str):
+            self._add(path, "type", "needs `path` and `do`, both strings")
+        options = given.get("options", {})
+        if not isinstance(options, dict):
+            self._add(f"{path}.options", "type", "must be an object")
+            options = {}
+        return Transform(str(element), str(do), options)
+
+    def _when(self, value: Any, path: str, *, end: bool) -> int | None:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        try:
+            return _moment(value, end=end)
+        except (TypeError, ValueError):
+            self._add(path, "date", "must be a date, a date with time and offset, or epoch seconds")
+            return None
+
+    def _tokens(self, value: Any, path: str) -> Iterator[str]:
+        for index, token in enumerate(self._strings(value, path)):
+            if token.count("|") > 1 or not token.strip("|"):
+                self._add(f"{path}[{index}]", "token", "must be `system|code`, `|code`, `system|` or `code`")
+            yield token
+
+    def _strings(self, value: Any, path: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            self._add(path, "type", "must be a list of strings")
+            return
+        for index, each in enumerate(value):
+            if isinstance(each, str) and each:
+                yield each
+            else:
+                self._add(f"{path}[{index}]", "type", "must be a string that is not empty")
+
+    def _objects(self, value: Any, path: str) -> Iterator[dict[str, Any]]:
+        if not isinstance(value, list):
+            self._add(path, "type", "must be a list of objects")
+            return
+        for index, each in enumerate(value):
+            if isinstance(each, dict):
+                yield each
+            else:
+                self._add(f"{path}[{index}]", "type", "must be an object")
+
+    def _object(self, value: Any, path: str, known: tuple[str, ...] | None) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            self._add(path, "type", "must be an object")
+            return {}
+        for name in value if known is not None else ():
+            if name not in (known or ()):
+                self._add(f"{path}.{name}".lstrip("."), "unknown", "is not part of a plan")
+        return value
+
+    def _add(self, path: str, code: str, message: str) -> None:
+        self.problems.append(Problem(path, code, message))
