@@ -22,7 +22,7 @@ from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import Forbidden, NotAuthenticated
 from broker.identity import login
-from broker.identity.bearer import release_caller, token_in
+from broker.identity.bearer import caller_for, claims_of, release_caller, token_in
 from broker.identity.callers import GrantReader, GrantView, NotAuthenticatedReason, PersonCaller, ReleaseCaller
 from broker.identity.errors import LoginLocked
 from broker.identity.roles import Action, Role
@@ -40,6 +40,8 @@ __all__ = [
     "ReleaseCaller",
     "Role",
     "SmartScope",
+    "caller_for",
+    "claims_of",
     "person",
     "release_caller",
     "require",

@@ -54,7 +54,8 @@ def caller_of(claims: dict[str, Any], organization_id: str) -> ReleaseCaller:
     )
 
 
-def _claims(keys: Keys, settings: Settings, authorization: str | None) -> dict[str, Any] | NotAuthenticatedReason:
+def claims_of(keys: Keys, settings: Settings, authorization: str | None) -> dict[str, Any] | NotAuthenticatedReason:
+    """The claims of a token that is one of ours and runs. Whether it is still good is for :func:`caller_for` to say."""
     if not authorization:
         return refused(settings, "token-missing")
     token = token_in(authorization)
@@ -71,20 +72,21 @@ def _judged(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCall
     return caller_of(claims, organization_id) if standing == "good" else refused(settings, standing)
 
 
+async def caller_for(cursor: AsyncCursor[Any], claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
+    """Who calls with these claims as things stand now, or why nobody does; one query on a raw cursor of tuples or dicts.
+
+    The release path asks while it holds the gate of the grant: a revocation that was acknowledged before is then seen.
+    """
+    await cursor.execute(STANDING, parameters(claims))
+    return _judged(await cursor.fetchone(), claims, settings)
+
+
 async def release_caller(
     cursor: AsyncCursor[Any], keys: Keys, settings: Settings, authorization: str | None
 ) -> ReleaseCaller | NotAuthenticatedReason:
-    """Who calls the release path, or why nobody does (a value: the refusal must not undo its record).
-
-    ``cursor`` is a raw asynchronous psycopg cursor of any row factory that gives tuples or dicts; one query is run on it, and
-    none if the token itself is no good. Ask while the gate of the grant is held: a revocation that was acknowledged before
-    is then seen.
-    """
-    claims = _claims(keys, settings, authorization)
-    if isinstance(claims, NotAuthenticatedReason):
-        return claims
-    await cursor.execute(STANDING, parameters(claims))
-    return _judged(await cursor.fetchone(), claims, settings)
+    """Both in one, for calls that need no gate. A refusal is a value: it must not undo its record."""
+    claims = claims_of(keys, settings, authorization)
+    return claims if isinstance(claims, NotAuthenticatedReason) else await caller_for(cursor, claims, settings)
 
 
 def caller_in(session: Session, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
