@@ -122,7 +122,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_failed_login_last_at", "failed_login", ["last_at"])
     op.execute("GRANT SELECT, INSERT, UPDATE ON organization, person, client TO broker_web")
-    op.execute("GRANT SELECT, INSERT, DELETE ON role_held, used_jti TO broker_web")
+    op.execute("GRANT SELECT, INSERT, DELETE ON role_held TO broker_web")
+    # PostgreSQL lets only somebody with UPDATE lock the rows that are to be deleted, so that two never delete the same.
+    op.execute("GRANT SELECT, INSERT, DELETE, UPDATE (expires_at) ON used_jti TO broker_web")
     # Of a token that was issued nothing may change but that it was revoked; it goes when it could no longer be used.
     op.execute("GRANT SELECT, INSERT, DELETE, UPDATE (revoked_at) ON token TO broker_web")
     op.execute("GRANT SELECT, INSERT, DELETE, UPDATE (last_used_at) ON person_session TO broker_web")
