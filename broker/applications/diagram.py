@@ -23,10 +23,11 @@ def _diagram(moves: Iterable[tuple[tuple[StrEnum, StrEnum], Move]], first: StrEn
 
 
 def _table(moves: Iterable[tuple[tuple[StrEnum, StrEnum], Move]]) -> list[str]:
-    lines = ["| in state | action | by | to | reason | If-Match |", "|---|---|---|---|---|---|"]
+    lines = ["| in state | action | by | to | reason | If-Match | four eyes |", "|---|---|---|---|---|---|---|"]
     for (state, action), move in moves:
         by = ", ".join(sorted(move.by)).replace("_", " ")
-        cells = (state.value, action.value, by, move.to.value, "required" if move.reason else "", "required" if move.exact else "")
+        marks = ("required" if needed else "" for needed in (move.reason, move.exact, move.decides))
+        cells = (state.value, action.value, by, move.to.value, *marks)
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -39,7 +40,8 @@ def document() -> str:
         *_diagram(MOVES.items(), State.DRAFT, FINAL),
         "",
         *_table(MOVES.items()),
-        "\nNo person takes two steps of one application: the requester, the head who endorses and the manager who decides are three people.",
+        "\nFour eyes: nobody decides who applied or took another step of the same round. The requester, the head who endorses and the",
+        "manager who decides are three people, however many accounts they have.",
         "\n## Grant\n",
         "An approval makes one grant. Past its last day it is expired, whether or not the move has been written down.\n",
         *_diagram(GRANT_MOVES.items(), GrantState.ACTIVE, GRANT_FINAL),

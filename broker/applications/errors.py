@@ -121,3 +121,13 @@ class IdempotencyKeyReused(errors.Invalid):
     zh = "该 Idempotency-Key 已用于其他请求。"
     help_en = "Send a fresh key with a new request; repeat a key only with the very same request."
     help_zh = "新请求请使用新的键；只有完全相同的请求才可重复使用。"
+
+
+class GrantDamaged(errors.BrokerError):
+    """The stored terms of a grant are not the ones that were approved."""
+
+    status = 503
+    code = "grant-damaged"
+    zh = "共享授权的内容与批准时不一致。"
+    help_en = "Nothing was released. Tell the information manager: the grant was changed outside the broker."
+    help_zh = "未发送任何数据。请通知信息管理员：该授权在系统之外被更改。"

@@ -42,6 +42,7 @@ class Action(StrEnum):
 
     EDIT = "edit"
     SUBMIT = "submit"
+    ASSESS = "assess"
     ENDORSE = "endorse"
     APPROVE = "approve"
     NARROW = "narrow"
@@ -73,14 +74,16 @@ class Part(StrEnum):
 class Move:
     """One allowed move.
 
-    ``reason``: a sentence must be given. ``exact``: If-Match must name the version that was looked at; only what takes
-    something away can be done without having looked at the newest version.
+    ``reason``: a sentence must be given. ``exact``: If-Match must name the version that was looked at; what takes something
+    away can be done without having looked at the newest version. ``decides``: nobody may do it who took another step of this
+    round (``rules.check_four_eyes``).
     """
 
     to: StrEnum
     by: frozenset[Part]
     reason: bool = False
     exact: bool = True
+    decides: bool = False
 
 
 def _by(*parts: Part) -> frozenset[Part]:
@@ -101,14 +104,16 @@ MOVES: MappingProxyType[tuple[State, Action], Move] = MappingProxyType(
         (State.RETURNED, Action.EDIT): Move(State.RETURNED, _REQUESTER),
         (State.RETURNED, Action.SUBMIT): Move(State.SUBMITTED, _REQUESTER),
         (State.RETURNED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
-        (State.SUBMITTED, Action.ENDORSE): Move(State.ENDORSED, _HEAD),
-        (State.SUBMITTED, Action.RETURN): Move(State.RETURNED, _EITHER, reason=True),
-        (State.SUBMITTED, Action.REFUSE): Move(State.REFUSED, _EITHER, reason=True),
+        (State.SUBMITTED, Action.ASSESS): Move(State.SUBMITTED, _EITHER, exact=False),
+        (State.SUBMITTED, Action.ENDORSE): Move(State.ENDORSED, _HEAD, decides=True),
+        (State.SUBMITTED, Action.RETURN): Move(State.RETURNED, _EITHER, reason=True, decides=True),
+        (State.SUBMITTED, Action.REFUSE): Move(State.REFUSED, _EITHER, reason=True, decides=True),
         (State.SUBMITTED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
-        (State.ENDORSED, Action.APPROVE): Move(State.APPROVED, _MANAGER),
-        (State.ENDORSED, Action.NARROW): Move(State.APPROVED, _MANAGER, reason=True),
-        (State.ENDORSED, Action.RETURN): Move(State.RETURNED, _MANAGER, reason=True),
-        (State.ENDORSED, Action.REFUSE): Move(State.REFUSED, _MANAGER, reason=True),
+        (State.ENDORSED, Action.ASSESS): Move(State.ENDORSED, _EITHER, exact=False),
+        (State.ENDORSED, Action.APPROVE): Move(State.APPROVED, _MANAGER, decides=True),
+        (State.ENDORSED, Action.NARROW): Move(State.APPROVED, _MANAGER, reason=True, decides=True),
+        (State.ENDORSED, Action.RETURN): Move(State.RETURNED, _MANAGER, reason=True, decides=True),
+        (State.ENDORSED, Action.REFUSE): Move(State.REFUSED, _MANAGER, reason=True, decides=True),
         (State.ENDORSED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
     }
 )
@@ -119,7 +124,7 @@ GRANT_MOVES: MappingProxyType[tuple[GrantState, GrantAction], Move] = MappingPro
         (GrantState.ACTIVE, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
         (GrantState.ACTIVE, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, exact=False),
         (GrantState.ACTIVE, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),
-        (GrantState.SUSPENDED, GrantAction.RESUME): Move(GrantState.ACTIVE, _MANAGER, reason=True, exact=False),
+        (GrantState.SUSPENDED, GrantAction.RESUME): Move(GrantState.ACTIVE, _MANAGER, reason=True, exact=False, decides=True),
         (GrantState.SUSPENDED, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
         (GrantState.SUSPENDED, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, exact=False),
         (GrantState.SUSPENDED, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),
@@ -151,14 +156,14 @@ def check_grant_move(state: GrantState, action: GrantAction, parts: Collection[P
     return move
 
 
-def possible(state: State, parts: Collection[Part]) -> tuple[Action, ...]:
+def possible(state: State, parts: Collection[Part]) -> dict[Action, Move]:
     """What somebody in these parts can do now, in the table's order; pages show these buttons and no others."""
-    return tuple(action for (at, action), move in MOVES.items() if at is state and not move.by.isdisjoint(parts))
+    return {action: move for (at, action), move in MOVES.items() if at is state and not move.by.isdisjoint(parts)}
 
 
-def possible_with_grant(state: GrantState, parts: Collection[Part]) -> tuple[GrantAction, ...]:
+def possible_with_grant(state: GrantState, parts: Collection[Part]) -> dict[GrantAction, Move]:
     """As :func:`possible`, for a grant."""
-    return tuple(action for (at, action), move in GRANT_MOVES.items() if at is state and not move.by.isdisjoint(parts))
+    return {action: move for (at, action), move in GRANT_MOVES.items() if at is state and not move.by.isdisjoint(parts)}
 
 
 def grant_state_at(stored: GrantState, valid_until: datetime, at: datetime) -> GrantState:

@@ -66,7 +66,7 @@ class ApplicationPatient(SQLModel, table=True):
     __tablename__ = "application_patient"
     __table_args__ = (sa.Index("ix_application_patient_application_id_position", "application_id", "position", unique=True),)
 
-    patient_key: UUID = Field(primary_key=True)
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
     application_id: UUID = Field(primary_key=True, foreign_key="application.id")
     position: int  #: place in the form, from 1
     typed_sealed: bytes = Field(sa_type=sa.LargeBinary)  #: what the applicant typed, under the patient's data key
@@ -76,10 +76,11 @@ class Assessment(SQLModel, table=True):
     """The machine's opinion on one submitted content at one moment. Written once."""
 
     __tablename__ = "application_assessment"
-    __table_args__ = (sa.Index("ix_application_assessment_application_id_at", "application_id", "at"),)
+    __table_args__ = (sa.UniqueConstraint("application_id", "ordinal"),)
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
     application_id: UUID = Field(foreign_key="application.id")
+    ordinal: int  #: counts the assessments of an application, from 1
     round: int
     content_hash: str = Field(sa_type=sa.Text)
     at: datetime = Field(sa_type=_TIME)
@@ -94,7 +95,7 @@ class PatientAssessment(SQLModel, table=True):
     __tablename__ = "application_assessment_patient"
     __table_args__ = (sa.Index("ix_application_assessment_patient_assessment_id_position", "assessment_id", "position"),)
 
-    patient_key: UUID = Field(primary_key=True)
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
     assessment_id: UUID = Field(primary_key=True, foreign_key="application_assessment.id")
     position: int
     effect: str = Field(sa_type=sa.Text)
@@ -103,7 +104,7 @@ class PatientAssessment(SQLModel, table=True):
     obligations: list[dict[str, Any]] = Field(sa_type=JSONB)
     necessity: dict[str, Any] = Field(sa_type=JSONB)
     consents: list[str] = Field(sa_type=JSONB)
-    consent_epoch: int
+    consent_epoch: int = Field(sa_type=sa.BigInteger)
 
 
 class Decision(SQLModel, table=True):
@@ -181,7 +182,7 @@ class GrantPatient(SQLModel, table=True):
     __tablename__ = "grant_patient"
     __table_args__ = (sa.Index("ix_grant_patient_grant_id", "grant_id"),)
 
-    patient_key: UUID = Field(primary_key=True)
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
     grant_id: UUID = Field(primary_key=True, foreign_key="sharing_grant.id")
 
 

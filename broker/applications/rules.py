@@ -30,25 +30,23 @@ class Place:
         return self.lineage[-1]
 
 
-def check_recipient(home: Place, recipient: Place, *, manager: bool) -> None:
+def check_recipient(home: Place, recipient: Place, *, applies: bool, manager: bool) -> None:
     """Who may apply for whom. Raises RecipientNotYours.
 
-    Staff of an outside organisation apply for it and its departments; the hospital's people for their own department; the
-    information manager may also enter an application for an outside organisation, and then can't decide on it, being its
+    Applicants of an outside organisation apply for it and its departments, the hospital's for their own department. The
+    information manager may enter an application for an outside organisation, and then can't decide on it, being its
     requester (:func:`check_four_eyes`).
     """
-    if recipient.id == home.id:
-        return
-    if home.relationship == "external" and recipient.root == home.root:
+    if applies and (recipient.id == home.id or (home.relationship == "external" and recipient.root == home.root)):
         return
     if manager and recipient.relationship == "external":
         return
     raise RecipientNotYours(problems=(Problem("/recipient", "recipient-not-yours", "The recipient is not one that you may apply for."),))
 
 
-def can_apply_for(home: Place, recipient: Place, *, manager: bool) -> bool:
+def can_apply_for(home: Place, recipient: Place, *, applies: bool, manager: bool) -> bool:
     """As :func:`check_recipient`."""
-    return _holds(check_recipient, home, recipient, manager=manager)
+    return _holds(check_recipient, home, recipient, applies=applies, manager=manager)
 
 
 def parts(*, is_requester: bool, head_of: Collection[str], manages: bool, requester_home: Place | None, recipient: Place | None) -> frozenset[Part]:

@@ -13,7 +13,9 @@ branch_labels = None
 depends_on = None
 
 TIME = sa.DateTime(timezone=True)
-ACTIONS = "'edit', 'submit', 'endorse', 'approve', 'narrow', 'return', 'refuse', 'withdraw', 'suspend', 'resume', 'revoke', 'close', 'expire'"
+ACTIONS = (
+    "'edit', 'submit', 'assess', 'endorse', 'approve', 'narrow', 'return', 'refuse', 'withdraw', 'suspend', 'resume', 'revoke', 'close', 'expire'"
+)
 
 
 def upgrade() -> None:
@@ -58,6 +60,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("typed_sealed", sa.LargeBinary(), nullable=False),
         sa.ForeignKeyConstraint(["application_id"], ["application.id"], name=op.f("fk_application_patient_application_id_application")),
+        sa.ForeignKeyConstraint(["patient_key"], ["patient.patient_key"], name=op.f("fk_application_patient_patient_key_patient")),
         sa.PrimaryKeyConstraint("patient_key", "application_id", name=op.f("pk_application_patient")),
     )
     op.create_index("ix_application_patient_application_id_position", "application_patient", ["application_id", "position"], unique=True)
@@ -65,6 +68,7 @@ def upgrade() -> None:
         "application_assessment",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("application_id", sa.Uuid(), nullable=False),
+        sa.Column("ordinal", sa.Integer(), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("content_hash", sa.Text(), nullable=False),
         sa.Column("at", TIME, nullable=False),
@@ -73,8 +77,8 @@ def upgrade() -> None:
         sa.Column("engine", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["application_id"], ["application.id"], name=op.f("fk_application_assessment_application_id_application")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_assessment")),
+        sa.UniqueConstraint("application_id", "ordinal", name=op.f("uq_application_assessment_application_id_ordinal")),
     )
-    op.create_index("ix_application_assessment_application_id_at", "application_assessment", ["application_id", "at"])
     op.create_table(
         "application_assessment_patient",
         sa.Column("patient_key", sa.Uuid(), nullable=False),
@@ -86,10 +90,11 @@ def upgrade() -> None:
         sa.Column("obligations", postgresql.JSONB(), nullable=False),
         sa.Column("necessity", postgresql.JSONB(), nullable=False),
         sa.Column("consents", postgresql.JSONB(), nullable=False),
-        sa.Column("consent_epoch", sa.Integer(), nullable=False),
+        sa.Column("consent_epoch", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["assessment_id"], ["application_assessment.id"], name=op.f("fk_application_assessment_patient_assessment_id_application_assessment")
         ),
+        sa.ForeignKeyConstraint(["patient_key"], ["patient.patient_key"], name=op.f("fk_application_assessment_patient_patient_key_patient")),
         sa.PrimaryKeyConstraint("patient_key", "assessment_id", name=op.f("pk_application_assessment_patient")),
     )
     op.create_index("ix_application_assessment_patient_assessment_id_position", "application_assessment_patient", ["assessment_id", "position"])
@@ -165,6 +170,7 @@ def upgrade() -> None:
         sa.Column("patient_key", sa.Uuid(), nullable=False),
         sa.Column("grant_id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(["grant_id"], ["sharing_grant.id"], name=op.f("fk_grant_patient_grant_id_sharing_grant")),
+        sa.ForeignKeyConstraint(["patient_key"], ["patient.patient_key"], name=op.f("fk_grant_patient_patient_key_patient")),
         sa.PrimaryKeyConstraint("patient_key", "grant_id", name=op.f("pk_grant_patient")),
     )
     op.create_index("ix_grant_patient_grant_id", "grant_patient", ["grant_id"])

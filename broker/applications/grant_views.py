@@ -1,0 +1,63 @@
+"""Grants as identity asks for them, to bind tokens to (``identity.access.GrantReader``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from broker.applications.grants import state_now
+from broker.applications.models import Grant, GrantPatient
+from broker.applications.terms import Terms
+from broker.crypto import Keys
+from broker.identity.access import GrantView
+from broker.records import service as records
+
+#: How many patients a view names; a second one is enough to know that there are several.
+NAMED = 2
+
+
+@dataclass(frozen=True)
+class GrantRegister:
+    """The grants, readable by identity. ``types_of``: resource types of each data class (``policy.service.catalogue``)."""
+
+    keys: Keys
+    types_of: Mapping[str, tuple[str, ...]]
+
+    def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
+        """The grant of the application whose recipient is this organisation, whatever its status."""
+        found = session.exec(select(Grant).where(Grant.number == application, Grant.recipient_id == organization_id)).one_or_none()
+        return None if found is None else self._view(session, found)
+
+    def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
+        """The grant, whatever its status."""
+        found = session.exec(select(Grant).where(Grant.id == grant_id)).one_or_none()
+        return None if found is None else self._view(session, found)
+
+    def _view(self, session: Session, grant: Grant) -> GrantView:
+        members = session.exec(
+            select(GrantPatient.patient_key).where(GrantPatient.grant_id == grant.id).order_by(col(GrantPatient.patient_key)).limit(NAMED)
+        )
+        return GrantView(
+            id=grant.id,
+            application=grant.number,
+            organization_id=grant.recipient_id,
+            purpose=grant.purpose,
+            status=state_now(grant).value,
+            valid_from=grant.valid_from,
+            valid_until=grant.valid_until,
+            types=types_within(Terms.from_json(grant.terms), self.types_of),
+            patients=tuple(records.open_vault(session, self.keys, patient_key).fhir_id for patient_key in members.all()),
+            consents=tuple(grant.consents),
+        )
+
+
+def types_within(terms: Terms, types_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Resource types that the terms can reach, sorted. What of each may leave is policy's to say at every release."""
+    found = {item.resource_type for item in terms.data if item.resource_type}
+    for item in terms.data:
+        if item.data_class:
+            found.update(*(types for code, types in types_of.items() if code == item.data_class or code.startswith(f"{item.data_class}.")))
+    return tuple(sorted(found))

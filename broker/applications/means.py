@@ -1,0 +1,53 @@
+"""What the verbs need from elsewhere and may not import: keys, the policy engine, and what stands above or beside this slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlmodel import Session
+
+from broker.applications.models import Application
+from broker.crypto import Keys
+from broker.policy.decision import Decision
+from broker.policy.facts import ConsentFacts, Facts
+
+
+class Judge(Protocol):
+    """The policy engine, so far as applications ask it (``policy.service.PolicyEngine``)."""
+
+    def decide(self, facts: Facts) -> Decision:
+        """The decision on these facts; never raises."""
+
+
+class ConsentFactsOf(Protocol):
+    """What the patient's consents in force say (``consent`` is a neighbour and may not be imported)."""
+
+    def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: datetime) -> ConsentFacts:
+        """For one patient, one recipient (organisation id), one purpose code and one moment."""
+
+
+#: What a grant on this application would release now, resource by resource (built in ``release``).
+Preview = Callable[[Session, Application], dict[str, Any]]
+
+#: Numbers of the applications whose overdue feedback holds back new ones of this account's person (built in ``feedback``).
+Holds = Callable[[Session, UUID], tuple[str, ...]]
+
+
+def no_holds(session: Session, person: UUID) -> tuple[str, ...]:  # noqa: ARG001
+    """Nothing is held back; for whoever runs applications without feedback."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Means:
+    """Handed to the verbs that judge. ``data_classes``: the codes of the catalogue (``policy.service.catalogue``)."""
+
+    keys: Keys
+    engine: Judge
+    consent_facts: ConsentFactsOf
+    data_classes: frozenset[str]
+    holds: Holds = no_holds

@@ -1,0 +1,164 @@
+"""The front door of applications: write, submit, decide, read; grants for identity and for the release path.
+
+Verbs take the session first, then the keys or the :class:`Means`, then the account of the person who acts, then the number
+(or the draft's uuid). They lock, judge, store and record; the transaction is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from broker.applications import people
+from broker.applications.assessing import latest as latest_assessment
+from broker.applications.deciding import Narrowing, approve, endorse, narrow, reassess, refuse, return_, withdraw
+from broker.applications.drafts import draft, patients_of, typed_patients, update
+from broker.applications.errors import NoGrant, NoSuchApplication
+from broker.applications.grant_views import GrantRegister, types_within
+from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend
+from broker.applications.idempotency import Answer, forget, idempotent, request_hash
+from broker.applications.lifecycle import Action, GrantAction, GrantState, State
+from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
+from broker.applications.models import Application, Decision, Grant
+from broker.applications.reading import Sight, actions, exchange, look, look_to_decide, many, one, opinion
+from broker.applications.release_facts import COLUMNS, GRANT_FACTS_SQL, SPEND_SQL, GrantRow, grant_from_row
+from broker.applications.sealing import seal_text, unseal_text
+from broker.applications.steps import Reason, ReasonCode, etag, find
+from broker.applications.submission import submit, terms_of
+from broker.applications.terms import Item, Terms
+
+__all__ = [
+    "COLUMNS",
+    "GRANT_FACTS_SQL",
+    "SPEND_SQL",
+    "Action",
+    "Answer",
+    "ConsentFactsOf",
+    "GrantAction",
+    "GrantRegister",
+    "GrantRow",
+    "GrantState",
+    "Holds",
+    "Item",
+    "Judge",
+    "Means",
+    "Narrowing",
+    "NoGrant",
+    "NoSuchApplication",
+    "Preview",
+    "Reason",
+    "ReasonCode",
+    "Sight",
+    "State",
+    "Terms",
+    "actions",
+    "approve",
+    "by_id",
+    "by_number",
+    "close",
+    "decided_between",
+    "draft",
+    "endorse",
+    "etag",
+    "exchange",
+    "expire_due",
+    "find",
+    "forget",
+    "grant_from_row",
+    "idempotent",
+    "is_recipients",
+    "latest_assessment",
+    "look",
+    "look_to_decide",
+    "many",
+    "narrow",
+    "no_holds",
+    "of_application",
+    "one",
+    "opinion",
+    "patients_of",
+    "reassess",
+    "refuse",
+    "released_before",
+    "released_under",
+    "request_hash",
+    "resume",
+    "return_",
+    "revoke",
+    "seal_text",
+    "state_now",
+    "steps_before",
+    "submit",
+    "submitted_between",
+    "suspend",
+    "terms_of",
+    "typed_patients",
+    "types_within",
+    "unseal_text",
+    "update",
+    "withdraw",
+]
+
+
+def released_under(session: Session, person: UUID) -> list[Grant]:
+    """Grants that somebody applied for, under any account of theirs, and under which data have been sent; oldest first."""
+    who = people.actor(session, person)
+    return list(
+        session.exec(
+            select(Grant)
+            .where(col(Grant.requester_id).in_(people.accounts_of(session, who.natural_person)), col(Grant.first_released_at).is_not(None))
+            .order_by(col(Grant.first_released_at), col(Grant.number))
+        ).all()
+    )
+
+
+def is_recipients(session: Session, person: UUID, application: Application) -> bool:
+    """Whether somebody applied, under any account of theirs, or works for the recipient or a department of it."""
+    who = people.actor(session, person)
+    return application.requester_id in people.accounts_of(session, who.natural_person) or application.recipient_id in who.home.lineage
+
+
+def submitted_between(session: Session, since: datetime, until: datetime) -> list[Application]:
+    """Applications first submitted in a span of time, by number. ``until`` is not included."""
+    first = (
+        select(Decision.application_id)
+        .where(Decision.action == Action.SUBMIT.value, Decision.round == 1, Decision.at >= since, Decision.at < until)
+        .subquery()
+    )
+    query = select(Application).join(first, first.c.application_id == Application.id)
+    return list(session.exec(query.order_by(col(Application.number))).all())
+
+
+def decided_between(session: Session, since: datetime, until: datetime) -> list[Decision]:
+    """Every step taken in a span of time, in the order in which it was taken."""
+    return list(
+        session.exec(
+            select(Decision)
+            .where(Decision.at >= since, Decision.at < until)
+            .order_by(col(Decision.at), col(Decision.application_id), col(Decision.version))
+        ).all()
+    )
+
+
+def steps_before(session: Session, ids: list[UUID], until: datetime) -> list[Decision]:
+    """Every step of these applications up to a moment (not included), in each one's order."""
+    query = select(Decision).where(col(Decision.application_id).in_(ids), Decision.at < until)
+    return list(session.exec(query.order_by(col(Decision.application_id), col(Decision.version))).all())
+
+
+def by_id(session: Session, ids: Collection[UUID]) -> list[Application]:
+    """These applications, by number."""
+    return list(session.exec(select(Application).where(col(Application.id).in_(ids)).order_by(col(Application.number))).all())
+
+
+def by_number(session: Session, numbers: Collection[str]) -> list[Application]:
+    """These applications, by number."""
+    return list(session.exec(select(Application).where(col(Application.number).in_(numbers)).order_by(col(Application.number))).all())
+
+
+def released_before(session: Session, until: datetime) -> list[Grant]:
+    """Every grant under which data had been sent before a moment, by number."""
+    return list(session.exec(select(Grant).where(col(Grant.first_released_at) < until).order_by(col(Grant.number))).all())

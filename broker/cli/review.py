@@ -1,0 +1,55 @@
+"""``broker review``: the figures of a quarter, on the terminal and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from broker.database import Database, server_url
+from broker.review import service
+from broker.settings import settings
+
+#: Exit code of wrong use.
+WRONG_USE = 2
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command into the command line."""
+    app.command(name="review")(review)
+
+
+def review(
+    quarter: Annotated[str, typer.Argument(help="Year and quarter, such as 2026Q4.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the review to, as JSON and as text in each language.")] = None,
+    lang: Annotated[str | None, typer.Option("--lang", help="Languages of the text, such as `zh` or `zh,en`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON document instead of the text.")] = False,
+) -> None:
+    """The figures of a quarter: applications, decisions, releases, refusals, feedback. The same inputs give the same bytes."""
+    chosen = settings()
+    languages = [name.strip() for name in (lang or chosen.language).split(",")]
+    if not set(languages) <= set(service.LANGUAGES):
+        _fail(f"--lang: {', '.join(service.LANGUAGES)}")
+    try:
+        wanted = service.Quarter.parse(quarter)
+    except service.NoSuchQuarter as error:
+        _fail(f"{error.title(chosen.language)} {error.help(chosen.language)}")
+    database = Database(server_url(chosen), "broker_web", pool=0)
+    try:
+        with database.transaction() as session:
+            document = service.compiled(session, wanted, feedback_days=chosen.feedback_days)
+    finally:
+        database.dispose()
+    texts = {name: service.as_text(document, name) for name in languages}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"review-{wanted}.json").write_text(service.as_json(document), encoding="utf-8")
+        for name, text in texts.items():
+            (out / f"review-{wanted}.{name}.txt").write_text(text, encoding="utf-8")
+    typer.echo(service.as_json(document) if as_json else "\n".join(texts.values()), nl=False)
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(WRONG_USE)

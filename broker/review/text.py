@@ -1,0 +1,146 @@
+"""The review as a page for the terminal, in Chinese or English. Plain text: the same document gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from broker.review.figures import COLUMNS
+from broker.review.rules import SMALLEST
+
+LANGUAGES = ("zh", "en")
+
+#: Every word of the page: English and Chinese.
+WORDS: dict[str, tuple[str, str]] = {
+    "title": ("Quarterly review of data sharing", "数据共享季度审计"),
+    "days": ("from {since} up to, not including, {until} (UTC)", "自 {since} 起，至 {until} 前（UTC）"),
+    "figure": ("Figure", "指标"),
+    "value": ("Value", "数值"),
+    "small_note": (
+        f"Numbers below {SMALLEST} are not shown in breakdowns, nor others from which they could be worked out (–).",
+        f"分组统计中小于 {SMALLEST} 的数字，以及可据以推算的数字，均不显示（–）。",
+    ),
+    "applications": ("Applications", "共享申请"),
+    "applications.submitted": ("Applications submitted", "提交的申请"),
+    "applications.by_state": ("… now {key}", "…其中{key}"),
+    "applications.decided": ("Decisions", "已作决定"),
+    "applications.approved": ("… approved", "…批准"),
+    "applications.narrowed": ("… of these narrowed", "…其中缩小范围后批准"),
+    "applications.refused": ("… refused", "…拒绝"),
+    "applications.median_hours_to_decision": ("Median time to decision, hours", "决定所需时间中位数（小时）"),
+    "applications.refused_by_reason": ("Refused because: {key}", "拒绝原因：{key}"),
+    "applications.returned_by_reason": ("Returned because: {key}", "退回原因：{key}"),
+    "assessment.compared": ("Decisions with a machine assessment", "有预审结果的决定"),
+    "assessment.agreed": ("… that agreed with it", "…与预审一致"),
+    "assessment.agreement": ("Agreement with the assessment", "与预审一致率"),
+    "releases.by_outcome": ("Releases: {key}", "信息传输：{key}"),
+    "releases.unexplained": ("Releases of unknown outcome, counted as disclosed", "结果不明的传输（按已披露计）"),
+    "releases.resources_sent": ("Resources sent", "发送的资源"),
+    "releases.resources_held_back": ("Resources held back", "未发送的资源"),
+    "releases.minimisation": ("Sent, of those asked for", "发送占所请求的比例"),
+    "releases.refused": ("Requests refused (by reason)", "被拒的数据请求（按原因计）"),
+    "releases.refused_by_reason": ("… {key}", "…{key}"),
+    "emergency.applications": ("Emergency applications", "紧急申请"),
+    "emergency.releases": ("Emergency releases", "紧急调阅"),
+    "feedback.reports": ("Feedback reports", "使用反馈"),
+    "feedback.used": ("… data were used", "…数据已使用"),
+    "feedback.purpose_met": ("… purpose met: {key}", "…达到目的：{key}"),
+    "feedback.examinations_avoided": ("Examinations avoided", "避免的重复检查"),
+    "feedback.onward_disclosures": ("Onward disclosures reported", "报告的再次披露"),
+    "feedback.deletions_done": ("Deletion confirmed", "已确认删除"),
+    "feedback.data_problems": ("Problem with the data: {key}", "数据问题：{key}"),
+    "feedback.overdue": ("Feedback overdue at the quarter's end", "季末逾期未交的反馈"),
+    "department": ("By requesting department", "按申请科室"),
+    "recipient": ("By recipient", "按接收方"),
+    "purpose": ("By purpose of use", "按使用目的"),
+    "data": ("By data asked for", "按申请的数据"),
+    "approved": ("Approved", "批准"),
+    "refused": ("Refused", "拒绝"),
+    "releases": ("Releases", "信息传输"),
+    "resources": ("Resources", "资源"),
+}
+
+#: Codes that appear as a line's key.
+CODES: dict[str, tuple[str, str]] = {
+    "submitted": ("submitted", "已提交"),
+    "endorsed": ("endorsed", "已审签"),
+    "approved": ("approved", "已批准"),
+    "refused": ("refused", "已拒绝"),
+    "returned": ("returned", "已退回"),
+    "withdrawn": ("withdrawn", "已撤回"),
+    "sent": ("sent", "已发送"),
+    "partial": ("sent in part", "部分发送"),
+    "failed": ("failed, nothing left", "失败，未发送"),
+    "not-lawful": ("not lawful", "不合法"),
+    "not-necessary": ("not necessary", "不必要"),
+    "no-consent": ("no consent", "无知情同意"),
+    "recipient": ("recipient", "接收方不当"),
+    "incomplete": ("incomplete", "不完整"),
+    "duplicate": ("duplicate", "重复"),
+    "security": ("security", "安全原因"),
+    "other": ("other", "其他"),
+    "yes": ("yes", "是"),
+    "partly": ("partly", "部分"),
+    "no": ("no", "否"),
+    "outdated": ("outdated", "过时"),
+    "wrong-patient": ("wrong patient", "患者不符"),
+    "inconsistent": ("inconsistent", "不一致"),
+    "unreadable": ("unreadable", "无法读取"),
+    "too-much": ("more than needed", "超出需要"),
+}
+
+_SHARES = ("assessment.agreement", "releases.minimisation")
+
+
+def as_text(review: Mapping[str, Any], language: str) -> str:
+    """The whole review as text, 100 columns wide."""
+
+    def word(key: str) -> str:
+        return WORDS[key][language == "zh"]
+
+    out = io.StringIO()
+    console = Console(file=out, width=100, color_system=None, force_terminal=False, legacy_windows=False, highlight=False, markup=False, emoji=False)
+    console.print(f"{word('title')} {review['quarter']}")
+    console.print(word("days").format(since=review["since"], until=review["until"]))
+    table = Table(word("figure"), box=box.SIMPLE, pad_edge=False)
+    table.add_column(word("value"), justify="right")
+    for label, value in _lines(review, language):
+        table.add_row(label, value)
+    console.print(table)
+    for name, rows in review["breakdowns"].items():
+        console.print(_breakdown(word(name), [word(column) for column in COLUMNS], rows, language))
+    console.print(word("small_note"))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _lines(review: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
+    """Label and value of each figure, in the order of WORDS."""
+    chinese = language == "zh"
+    lines = []
+    for path, words in WORDS.items():
+        section, dot, name = path.partition(".")
+        if not dot:
+            continue
+        value = review[section][name]
+        if isinstance(value, Mapping):
+            lines += [(words[chinese].format(key=CODES.get(key, (key, key))[chinese]), str(count)) for key, count in value.items()]
+        elif path in _SHARES:
+            lines.append((words[chinese], "–" if value is None else f"{value:.1%}"))
+        else:
+            lines.append((words[chinese], "–" if value is None else str(value)))
+    return lines
+
+
+def _breakdown(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], language: str) -> Table:
+    table = Table(title, box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = ("–" if row[name] is None else str(row[name]) for name in COLUMNS)
+        table.add_row(row.get("name", {}).get(language, row["key"]), *cells)
+    return table
