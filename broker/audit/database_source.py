@@ -92,11 +92,15 @@ class DatabaseSource:
             yield held
 
     def tile(self, level: int, number: int, width: int) -> bytes:
-        """The stored hashes: a full tile's own row, or what the next partial one is made of."""
+        """The stored hashes: a full tile's own row, or what the next partial one is made of. Where both are, they agree."""
+        address = Address(level, number, width)
         try:
-            return store.hashes(self._connection, level, number, width)
+            stored = store.hashes(self._connection, level, number, width)
+            if width == TILE_WIDTH and stored != store.gathered(self._connection, level, number, width):
+                raise Broken("tile-changed", address.path, "log_entry" if level == 0 else f"log_tile {level - 1}")
         except LogDamaged as error:
-            raise Broken("tile-missing", Address(level, number, width).path) from error
+            raise Broken("tile-missing", address.path) from error
+        return stored
 
     def history(self) -> Iterator[tuple[int, str]]:
         """Every stored checkpoint."""
@@ -106,9 +110,7 @@ class DatabaseSource:
 
     def finish(self, checkpoint: Checkpoint) -> dict[str, int]:
         """State, counts, and what stands beside the log."""
-        state = store.state(self._connection)
-        if state.size < checkpoint.size or store.frontier(self._connection, state.size).root() != state.root:
-            raise Broken("state-differs", "log_state")
+        state = self._state(checkpoint)
         beyond = self._value("SELECT min(index) FROM log_entry WHERE index >= %s OR index < 0", (state.size,))
         if beyond is not None:
             raise Broken("entry-extra", f"entry {beyond}")
@@ -122,6 +124,16 @@ class DatabaseSource:
             raise Broken("patient-moved", f"event {event}")
         waiting = self._value("SELECT count(*) FROM audit_event e, log_state s WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq)")
         return {"unsigned": state.size - checkpoint.size, "unsealed": waiting}
+
+    def _state(self, checkpoint: Checkpoint) -> store.State:
+        """The sequencer's state, which may be ahead of the checkpoint by what is not signed yet."""
+        try:
+            state = store.state(self._connection)
+            if state.size >= checkpoint.size and store.frontier(self._connection, state.size).root() == state.root:
+                return state
+        except LogDamaged as error:
+            raise Broken("state-differs", "log_state", error.detail) from error
+        raise Broken("state-differs", "log_state")
 
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, parameters).fetchall()

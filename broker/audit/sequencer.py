@@ -49,11 +49,16 @@ PATIENCE = 1.0
 LOCK = int.from_bytes(sha256(b"broker/log/sequencer").digest()[:8], "big", signed=True)
 
 _STANDING = """
-SELECT s.size, s.root, c.size,
-       EXISTS (SELECT FROM audit_event e WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())),
-       EXISTS (SELECT FROM audit_event e WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq) AND e.xid >= pg_snapshot_xmin(pg_current_snapshot()))
-FROM log_state s LEFT JOIN LATERAL (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true
-WHERE s.fence = %s
+SELECT s.size, s.root, c.size, s.waiting, s.held_back
+FROM (
+  SELECT s.*,
+    EXISTS (SELECT FROM audit_event e
+            WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())) AS waiting,
+    EXISTS (SELECT FROM audit_event e
+            WHERE e.xid >= pg_snapshot_xmin(pg_current_snapshot()) AND e.xid < pg_snapshot_xmax(pg_current_snapshot())) AS held_back
+  FROM log_state s WHERE s.fence = %s
+) s
+LEFT JOIN LATERAL (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true
 """
 
 #: The index of a row that is sealed already is looked up by key for each row: a join could decide to read the whole log.
@@ -271,6 +276,8 @@ class SeenCheckpoint:
             note = self.path.read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise LogDamaged(f"{self.path} can't be read: {error.strerror}") from error
         try:
             return Checkpoint.opened(decode(note), self._verifier)
         except NoteInvalid as error:

@@ -14,7 +14,6 @@ import psycopg
 from sqlmodel import Session
 
 from broker.audit.errors import LogDamaged
-from broker.audit.tiles import width_of
 from broker.audit.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, edge_widths
 
 Connection = psycopg.Connection[Any]
@@ -73,22 +72,31 @@ def hashes(connection: Connection, level: int, number: int, width: int) -> bytes
 
     Raises LogDamaged when they are not all there.
     """
-    if width == TILE_WIDTH:
-        row = connection.execute("SELECT hashes FROM log_tile WHERE level = %s AND number = %s", (level, number), binary=True).fetchone()
-        found = b"" if row is None else bytes(row[0])
+    if width < TILE_WIDTH:
+        return gathered(connection, level, number, width)
+    row = connection.execute("SELECT hashes FROM log_tile WHERE level = %s AND number = %s", (level, number), binary=True).fetchone()
+    return _whole(level, number, width, [] if row is None else [row[0]])
+
+
+def gathered(connection: Connection, level: int, number: int, width: int) -> bytes:
+    """The same hashes from the rows that the tile was made of: leaf hashes, or the roots of the tiles below."""
+    first = number * TILE_WIDTH
+    if level == 0:
+        rows = connection.execute("SELECT hash FROM log_entry WHERE index >= %s AND index < %s ORDER BY index", (first, first + width), binary=True)
     else:
-        first = number * TILE_WIDTH
-        query = (
-            "SELECT hash FROM log_entry WHERE index >= %s AND index < %s ORDER BY index"
-            if level == 0
-            else "SELECT root FROM log_tile WHERE level = %s AND number >= %s AND number < %s ORDER BY number"
+        rows = connection.execute(
+            "SELECT root FROM log_tile WHERE level = %s AND number >= %s AND number < %s ORDER BY number",
+            (level - 1, first, first + width),
+            binary=True,
         )
-        bounds = (first, first + width)
-        rows = connection.execute(query, bounds if level == 0 else (level - 1, *bounds), binary=True)
-        found = b"".join(row[0] for row in rows)
-    if len(found) != width * HASH_BYTES:
+    return _whole(level, number, width, [row[0] for row in rows.fetchall()])
+
+
+def _whole(level: int, number: int, width: int, found: Sequence[bytes]) -> bytes:
+    data = b"".join(found)
+    if len(data) != width * HASH_BYTES:
         raise LogDamaged(f"tile {level}/{number} is not whole")
-    return found
+    return data
 
 
 def entries(connection: Connection, number: int, width: int) -> list[bytes]:
@@ -111,8 +119,3 @@ def frontier(connection: Connection, size: int) -> Frontier:
         data = hashes(connection, level, number, width) if width else b""
         edge.append([data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)])
     return Frontier.restored(size, edge)
-
-
-def tile(connection: Connection, size: int, level: int, number: int) -> bytes:
-    """The bytes of a tile in a tree of ``size`` entries, partial at its edge."""
-    return hashes(connection, level, number, width_of(level, number, size))

@@ -60,7 +60,7 @@ def parse_path(path: str) -> Address | None:
         return None
     level, groups, last, width = match.groups()
     number = int(groups.replace("x", "").replace("/", "") + last)
-    address = Address(ENTRIES if isinstance(level, str) else int(level), number, int(width) if width else TILE_WIDTH)
+    address = Address(ENTRIES if level == ENTRIES else int(level), number, int(width) if width else TILE_WIDTH)
     if level != ENTRIES and int(level) > _MAX_LEVEL:
         return None
     # What is written with groups of leading zeros or a width of 256 and more names nothing.
