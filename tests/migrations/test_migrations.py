@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -63,14 +64,31 @@ def test_twice_is_once(empty_database_url):
     assert tables(empty_database_url) == before
 
 
-def test_two_machines_at_once(empty_database_url):
-    """Two processes, as alembic keeps its state in one place per process."""
+def another_machine(url):
+    """A process that migrates; alembic keeps its state in one place per process, so a thread would not do."""
     program = "import sys; from broker.migrate import migrate; migrate(sys.argv[1])"
-    started = [subprocess.Popen([sys.executable, "-c", program, empty_database_url], stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    ended = [(process.communicate(timeout=60)[1], process.returncode) for process in started]
-    assert [code for _, code in ended] == [0, 0], ended
-    with psycopg.connect(empty_database_url) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(head(),)]
+    return subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True)
+
+
+def ended(process):
+    return process.communicate(timeout=60)[1], process.returncode
+
+
+def test_two_machines_at_once(empty_database_url):
+    """Both are held at the door until both stand there; one finds the work done."""
+    with psycopg.connect(empty_database_url, autocommit=True) as door:
+        door.execute("SELECT pg_advisory_lock(%s)", (0x62726F6B6572,))
+        started = [another_machine(empty_database_url) for _ in range(2)]
+        waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE locktype = 'advisory' AND NOT granted AND datname = %s"
+        until = time.monotonic() + 30
+        while door.execute(waiting, (door.info.dbname,)).fetchone() != (2,):
+            assert time.monotonic() < until, "a migration must wait for the one that is running"
+            time.sleep(0.05)
+        assert door.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone() == (0,)
+        door.execute("SELECT pg_advisory_unlock(%s)", (0x62726F6B6572,))
+        outcomes = [ended(process) for process in started]
+        assert [code for _, code in outcomes] == [0, 0], outcomes
+        assert door.execute("SELECT version_num FROM alembic_version").fetchall() == [(head(),)]
 
 
 def test_a_held_lock_stops_a_migration_soon_and_leaves_nothing_behind(empty_database_url):
