@@ -79,7 +79,10 @@ def test_two_machines_at_once(empty_database_url):
     with psycopg.connect(empty_database_url, autocommit=True) as door:
         door.execute("SELECT pg_advisory_lock(%s)", (0x62726F6B6572,))
         started = [another_machine(empty_database_url) for _ in range(2)]
-        waiting = "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database WHERE locktype = 'advisory' AND NOT granted AND datname = %s"
+        waiting = (
+            "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+            " WHERE locktype = 'advisory' AND NOT granted AND datname = %s"
+        )
         until = time.monotonic() + 30
         while door.execute(waiting, (door.info.dbname,)).fetchone() != (2,):
             assert time.monotonic() < until, "a migration must wait for the one that is running"
