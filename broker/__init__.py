@@ -9,3 +9,5 @@ One folder for each thing the hospital talks about; look down only (``pyproject.
 ``review`` · ``feedback`` · ``release`` · ``consent`` ``applications`` · ``records`` · ``identity`` · ``policy``
 ``fhir`` ``audit`` · ``database`` ``errors`` ``clock`` ``crypto`` · ``settings``
 """
+
+__version__ = "0.1.0"

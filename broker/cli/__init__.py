@@ -1,12 +1,25 @@
-"""The command line: one file for each group of commands. The names are fixed (see README)."""
+"""The command line: one file for each group of commands. The names are fixed (README)."""
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
+from broker.cli import audit, consent, demo, minimise, policy, records, review, serve
+from broker.errors import BrokerError
+
 app = typer.Typer(name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+for _commands in (serve, demo, records, minimise, review):
+    _commands.register(app)
+for _name, _group in (("audit", audit.app), ("consent", consent.app), ("policy", policy.app)):
+    app.add_typer(_group, name=_name)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line. Exit codes: 0 done, 1 the answer is no or something failed, 2 wrong use."""
+    try:
+        app()
+    except BrokerError as error:
+        print(f"{error.title('zh')} {error.title('en')}\n{error.detail}\n{error.help('zh')} {error.help('en')}", file=sys.stderr)
+        raise SystemExit(1) from error

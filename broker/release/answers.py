@@ -58,3 +58,4 @@ class Ready:
     items: tuple[Item, ...]
     held_back: int  #: resources of the asked types that were withheld
     digest: str  #: SHA-256 of the body, hex
+    etag: str = ""  #: of a single resource

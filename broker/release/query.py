@@ -87,7 +87,7 @@ def _safe(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_$][\w.:\-]{0,40}", name) else "(unreadable)"
 
 
-def _count(given: Mapping[str, str]) -> int | None | Refusal:
+def _count(given: Mapping[str, str]) -> int | Refusal | None:
     if "_count" not in given:
         return None
     if not re.fullmatch(r"[0-9]{1,6}", given["_count"]) or int(given["_count"]) == 0:

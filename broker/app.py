@@ -1,0 +1,240 @@
+"""Builds the web app: the one file that knows every slice and hands each what it needs from its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from broker import __version__, clock, edge
+from broker.applications.routes import build_router as applications_router
+from broker.applications.service import GrantRegister
+from broker.audit.routes import build_router as log_router
+from broker.audit.sequencer import Sequencer
+from broker.consent import service as consent
+from broker.consent.routes import build_router as consent_router
+from broker.crypto import Keys, KeyUnusable, load_keys
+from broker.database import Database, server_url
+from broker.feedback import service as feedback
+from broker.feedback.routes import build_router as feedback_router
+from broker.identity.access import Action, require
+from broker.identity.routes import build_router as identity_router
+from broker.policy import service as policy
+from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
+from broker.policy.routes import build_router as opa_router
+from broker.policy.service import PolicyEngine
+from broker.records import service as records
+from broker.release.preview import preview_of
+from broker.release.routes import build_router as release_router
+from broker.release.service import Parts
+from broker.settings import Settings, settings
+
+log = logging.getLogger("broker")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What one process holds: settings, keys, connections in each role, the policy engine."""
+
+    settings: Settings
+    keys: Keys
+    database: Database
+    intents: Database
+    log_database: Database
+    engine: PolicyEngine
+
+
+class GateBroken(RuntimeError):
+    """The gate let a canary through, so this process must not serve."""
+
+
+def open_installation(chosen: Settings) -> Installation:
+    """Open everything, and refuse a key-encryption key other than the one the database was filled with."""
+    keys = load_keys(chosen)
+    database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool)
+    with database.transaction() as session:
+        records.check_keys(session, keys)
+    return Installation(
+        settings=chosen,
+        keys=keys,
+        database=database,
+        intents=Database(server_url(chosen, "web"), "broker_web", pool=2),
+        log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
+        engine=policy.build_engine(chosen),
+    )
+
+
+_CANARY = Facts(
+    question="release",
+    at=0,
+    request=RequestFacts(purpose="TREAT", lawful_basis="consent", data=({"data_class": "clinical"},)),
+    grant=GrantFacts(id="canary", application="canary", status="revoked", valid_from=0, valid_until=0),
+    recipient=RecipientFacts(id="canary", kind="hospital", relationship="external", status="suspended"),
+    requester=RequesterFacts(id="canary", active=False),
+    patient=PatientFacts(key="canary", match="none"),
+    consent=ConsentFacts(base="deny", refused=True),
+    caller=CallerFacts(client="canary", organization="canary", status="suspended", token_grant="other", token_purpose="HMARKT", types=()),
+)
+
+
+def check_gate(engine: PolicyEngine) -> None:
+    """Ask for what must be denied; raises GateBroken when it isn't (attack E09: a gate that is registered but never asked)."""
+    if engine.decide(_CANARY).allow:
+        raise GateBroken("policy permitted a request that everything speaks against")
+
+
+def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI:
+    """The web app. ``sequencer``: whether this process may also put the log in order, when no other does."""
+    chosen = installation.settings
+    check_gate(installation.engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.parts = Parts(
+            settings=chosen,
+            keys=installation.keys,
+            database=installation.database,
+            intents=installation.intents,
+            engine=installation.engine,
+            slots=asyncio.Semaphore(chosen.database_pool),
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)
+        if sequencer:
+            thread.start()
+        yield
+        stop.set()
+        if sequencer:
+            await asyncio.to_thread(thread.join, 5)
+        await installation.database.close()
+        await installation.intents.close()
+
+    app = FastAPI(
+        title="Data-sharing broker and consent registry",
+        version=__version__,
+        description="信息资源共享与知情同意登记 · applications, consent, release of permitted FHIR R4 data, and the log that proves it.",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        max_body_size=chosen.max_body_bytes,
+    )
+    app.state.settings, app.state.keys, app.state.database = chosen, installation.keys, installation.database
+    edge.install(app)
+    catalogue = policy.catalogue()
+    for router in (
+        identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
+        log_router(require(Action.LOG_READ)),
+        opa_router(),
+        consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ)),
+        applications_router(
+            keys=installation.keys,
+            engine=installation.engine,
+            consent_facts=consent_facts(installation.keys),
+            data_classes=catalogue.codes,
+            preview=preview_of(app),
+            holds=feedback.holds,
+        ),
+        feedback_router(keys=installation.keys),
+        release_router(catalogue.types),
+        operations(installation),
+    ):
+        app.include_router(router)
+    return app
+
+
+def consent_facts(keys: Keys) -> Any:
+    """What the patient's consents say to a recipient for a purpose: consent's answer, handed to applications."""
+
+    def of(session: Any, patient_key: Any, recipient: str, purpose: str, at: Any) -> ConsentFacts:
+        return consent.consent_facts(session, keys, patient_key, recipient, purpose, at)
+
+    return of
+
+
+def from_settings() -> FastAPI:
+    """The app from this process's settings; what a server process calls."""
+    return create_app(open_installation(settings()))
+
+
+def _sequence(installation: Installation, stop: threading.Event) -> None:
+    Sequencer(installation.log_database, installation.settings, installation.keys).run(stop)
+
+
+def background(chosen: Settings, stop: threading.Event) -> None:
+    """A worker's work until it is stopped: the log's order, tiles and checkpoints."""
+    _sequence(open_installation(chosen), stop)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that must be right for the broker to serve."""
+
+    name: str
+    ok: bool
+    detail: str
+    help: str = ""
+
+
+def operations(installation: Installation) -> APIRouter:
+    """``/livez`` (this process answers) and ``/readyz`` (and what it needs answers too)."""
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/livez")
+    def livez() -> dict[str, str]:
+        return {"status": "ok", "version": __version__}
+
+    @router.get("/readyz")
+    def readyz(request: Request) -> Response:
+        del request
+        found = [_database_check(installation.database), _policy_check(installation.engine)]
+        ready = all(one.ok for one in found)
+        return JSONResponse({"ready": ready, "checks": {one.name: one.ok for one in found}}, 200 if ready else 503)
+
+    return router
+
+
+def _database_check(database: Database) -> Check:
+    try:
+        with database.transaction() as session:
+            session.connection().exec_driver_sql("SELECT count(*) FROM log_checkpoint")
+    except Exception as error:  # noqa: BLE001  (whatever is wrong with it, it is not ready)
+        return Check("database", ok=False, detail=type(error).__name__, help="Check BROKER_DATABASE_URL, then run `broker migrate`.")
+    return Check("database", ok=True, detail="answers, and has the broker's tables")
+
+
+def _policy_check(engine: PolicyEngine) -> Check:
+    decision = engine.decide(_CANARY)
+    usable = decision.effect.value == "deny"
+    return Check(
+        "policy", ok=usable, detail=f"revision {engine.revision[:12]}, canary {decision.effect.value}",
+        help="Check BROKER_POLICY_ENGINE and BROKER_OPA_URL; `broker policy check` looks at the policies.",
+    )  # fmt: skip
+
+
+async def checks(chosen: Settings) -> list[Check]:
+    """What ``broker check`` prints."""
+    found: list[Check] = []
+    try:
+        load_keys(chosen)
+        found.append(Check("keys", ok=True, detail="all three can be read"))
+    except (KeyUnusable, OSError) as error:
+        found.append(Check("keys", ok=False, detail=str(error), help="Set BROKER_KEY_ENCRYPTION_KEY_FILE and the two signing keys."))
+        return found
+    try:
+        installation = await asyncio.to_thread(open_installation, chosen)
+    except Exception as error:  # noqa: BLE001  (a check says what is wrong, whatever it is)
+        detail = str(error).splitlines()[0] if not isinstance(error, psycopg.Error) else type(error).__name__
+        found.append(Check("database", ok=False, detail=detail, help="Check BROKER_DATABASE_URL, then run `broker migrate`."))
+        return found
+    found += [_database_check(installation.database), _policy_check(installation.engine)]
+    found.append(Check("clock", ok=True, detail=clock.now().isoformat()))
+    return found

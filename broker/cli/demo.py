@@ -1,0 +1,81 @@
+"""``broker demo``: the whole story on a hospital of its own, then a server to look around in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from broker.cli.serve import UnbufferedProtocol, ready_database
+from broker.settings import settings
+
+
+def demo(
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8000,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the story; exit 0 only if every step came out as told.")] = False,
+) -> None:
+    """Seed a hospital, play the whole story step by step, print addresses and logins, serve until stopped."""
+    from broker.app import create_app, open_installation
+    from broker.database import stop_embedded
+    from broker.demo.client import Unexpected
+    from broker.demo.seed import seed, write_credentials
+    from broker.demo.story import Story
+
+    console = Console()
+    console.print("[bold]信息资源共享与知情同意登记 · Data-sharing broker and consent registry[/]")
+    ready_database()
+    listener = uvicorn.Config("unused", host="127.0.0.1", port=port).bind_socket()
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    chosen = settings().model_copy(update={"base_url": base_url})
+    installation = open_installation(chosen)
+    config = uvicorn.Config(
+        create_app(installation), host="127.0.0.1", port=port, http=UnbufferedProtocol, log_level="warning", server_header=False, lifespan="on"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
+    code = 0
+    try:
+        cast = seed(installation)
+        thread.start()
+        while not server.started:
+            time.sleep(0.05)
+        story = Story(installation, cast, base_url, console)
+        try:
+            story.play()
+            story.standing_grants()
+        except Unexpected as error:
+            console.print(f"[bold red]NOT AS TOLD[/] {error}", markup=True)
+            code = 1
+        path = chosen.var / "demo" / "credentials.json"
+        write_credentials(path, base_url, cast, story.grants)
+        if code == 0:
+            console.print("\n[bold green]Every step came out as told. 各步骤均如所述。[/]")
+        if not once:
+            _looking_around(console, base_url, cast.passwords, path.as_posix())
+            while thread.is_alive():
+                thread.join(0.5)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.should_exit = True
+        if thread.ident is not None:
+            thread.join(10)
+        stop_embedded()
+    raise typer.Exit(code)
+
+
+def _looking_around(console: Console, base_url: str, passwords: dict[str, str], path: str) -> None:
+    console.print(f"\n[bold]{base_url}[/]  API /openapi.json · FHIR /fhir/metadata · log /log/checkpoint", highlight=False)
+    console.print(f"clients' keys and everybody's passwords: {path} (mode 0600)", highlight=False)
+    for name, password in passwords.items():
+        console.print(f"  {name:<12} {password}", highlight=False, markup=False)
+    console.print("Ctrl+C stops.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(demo)

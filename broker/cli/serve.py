@@ -1,0 +1,109 @@
+"""``broker serve``, ``worker``, ``migrate``, ``check``: running the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from broker.settings import settings
+
+console = Console(stderr=True)
+
+
+class UnbufferedProtocol(H11Protocol):
+    """HTTP whose ``send`` returns only when the operating system has the bytes.
+
+    With a buffer in between, a release would let go of its gate while up to 64 KiB still lay here, and a withdrawal could
+    be acknowledged before they left.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take the connection and set its buffer to nothing."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+
+
+def ready_database() -> None:
+    """Migrate where the broker owns its database (the try-out); elsewhere `broker migrate` is the operator's step."""
+    from broker.database import server_url
+    from broker.migrate import migrate as to_head
+
+    if settings().database_url is None:
+        to_head(server_url(settings(), "admin"))
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    workers: Annotated[int, typer.Option(help="Processes; one for each core is enough.", min=1, max=64)] = 1,
+) -> None:
+    """Serve the API, the FHIR endpoints and the log."""
+    ready_database()
+    run(host, port, workers)
+
+
+def run(host: str, port: int, workers: int = 1) -> None:
+    """Serve until stopped. The parent holds the embedded database, so that it stops with the last of them."""
+    from broker.database import stop_embedded
+
+    config = uvicorn.Config(
+        "broker.app:from_settings", factory=True, host=host, port=port, workers=workers, http=UnbufferedProtocol, log_level="warning",
+        proxy_headers=False, server_header=False, date_header=True, lifespan="on", timeout_keep_alive=30, h11_max_incomplete_event_size=65_536,
+    )  # fmt: skip
+    console.print(f"[bold]http://{host}:{port}[/]  (Ctrl+C stops)", highlight=False)
+    try:
+        if workers == 1:
+            uvicorn.Server(config).run()
+        else:
+            uvicorn.main.Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+    finally:
+        stop_embedded()
+
+
+def worker() -> None:
+    """Do background work: put the log in order, sign and publish it. Any number may run, on any machine."""
+    from broker.app import background
+
+    ready_database()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    console.print("working; Ctrl+C stops")
+    background(settings(), stop)
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema. Safe to run twice and from two machines at once."""
+    from broker.database import server_url, stop_embedded
+    from broker.migrate import migrate as to_head
+
+    to_head(server_url(settings(), "admin"))
+    console.print("the database is at the newest schema")
+    stop_embedded()
+
+
+def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Say what is wrong with settings, database, policy engine and keys, and how to mend it."""
+    from broker.app import checks
+
+    results = asyncio.run(checks(settings()))
+    if as_json:
+        print(json.dumps([{"check": one.name, "ok": one.ok, "detail": one.detail, "help": one.help} for one in results], ensure_ascii=False))
+    else:
+        for one in results:
+            print(f"{'ok   ' if one.ok else 'WRONG'}  {one.name}: {one.detail}" + ("" if one.ok else f"\n       {one.help}"))
+    raise typer.Exit(0 if all(one.ok for one in results) else 1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (serve, worker, migrate, check):
+        app.command()(command)

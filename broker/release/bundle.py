@@ -1,0 +1,64 @@
+"""The bytes that leave: resources that were reduced and checked, joined into one FHIR Bundle without being parsed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from uuid import UUID
+
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+#: Confidentiality from least to most (HL7 v3 Confidentiality, the classification set).
+ORDER = ("U", "L", "M", "N", "R", "V")
+
+
+@lru_cache(maxsize=4096)
+def security(labels: tuple[str, ...]) -> bytes:
+    """``meta.security`` of a resource as ready JSON: confidentiality first, then sensitivity, each as a Coding."""
+    ordered = sorted(labels, key=lambda code: (code not in ORDER, code))
+    return json.dumps([{"system": CONFIDENTIALITY if code in ORDER else ACT_CODE, "code": code} for code in ordered], separators=(",", ":")).encode()
+
+
+def high_water(labels: Sequence[tuple[str, ...]]) -> str:
+    """The highest confidentiality among the entries; N where there are none."""
+    return max((code for one in labels for code in one if code in ORDER), key=ORDER.index, default="N")
+
+
+def assemble(
+    *,
+    release: UUID,
+    kind: str,
+    base_url: str,
+    at: datetime,
+    resources: Sequence[tuple[str, str, bytes]],
+    labels: Sequence[tuple[str, ...]],
+    obligations: Sequence[Mapping[str, object]],
+    links: Mapping[str, str],
+    total: int | None,
+) -> bytes:
+    """A Bundle (R4 bundle.html) of ``kind`` ``collection`` or ``searchset``.
+
+    ``resources`` are (type, id, JSON bytes). The bundle's own labels are the highest confidentiality of its entries and the
+    obligations (HL7 DS4P), so that what the recipient must do travels with the data.
+    """
+    marks = [{"system": CONFIDENTIALITY, "code": high_water(labels)}, *({"system": ACT_CODE, "code": str(one["code"])} for one in obligations)]
+    head: dict[str, object] = {
+        "resourceType": "Bundle",
+        "id": str(release),
+        "meta": {"security": marks},
+        "type": kind,
+        "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    if total is not None:
+        head["total"] = total
+    if links:
+        head["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]
+    opened = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
+    if not resources:
+        return opened + b"}"  # An empty array is not valid FHIR JSON.
+    search = b',"search":{"mode":"match"}}' if kind == "searchset" else b"}"
+    prefix = b'{"fullUrl":"' + base_url.encode() + b"/fhir/"
+    entries = b",".join(prefix + name.encode() + b"/" + one.encode() + b'","resource":' + body + search for name, one, body in resources)
+    return opened + b',"entry":[' + entries + b"]}"

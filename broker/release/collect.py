@@ -1,0 +1,289 @@
+"""Steps 4 to 6: fetch what the plan names, reduce each resource, have an independent checker look at the result.
+
+Denied labels and dates are decided in SQL, so that an excluded body is never decrypted. A resource that can't be reduced
+safely is withheld and counted; a checker that finds anything stops the release whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from broker.consent import service as consent
+from broker.consent.residual import ResourceFacts, ResourceGate
+from broker.crypto import Keys, digest
+from broker.fhir.checker import checker
+from broker.fhir.minimise import Withheld, compiled
+from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
+from broker.records import service as records
+from broker.release.answers import Item
+from broker.release.bundle import security
+from broker.release.query import Wanted, matcher
+
+log = logging.getLogger("broker.release")
+
+Cursor = psycopg.AsyncCursor[Any]
+
+#: Rows read at once; between two batches other calls of this process get their turn.
+BATCH = 500
+#: Sizes of a search page where the caller names none. ``$everything`` without ``_count`` is whole.
+DEFAULT_COUNT = 100
+
+#: Starting points that are looked up for one release; a consent that names more is answered as if the others couldn't be found.
+ANCHORS = 20
+
+_REFERENCE = re.compile(rb'"reference":"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})"')
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to collect: the plan, the opened vault, what consent lets through, for whom, which page."""
+
+    plan: ReleasePlan
+    vault: records.Vault
+    gate: ResourceGate
+    consent_required: bool  #: whether the release stands on consent, so that silence withholds
+    recipient: str
+    wanted: Wanted
+    after: tuple[str, UUID] | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Checked resources, in order, and where the next page starts; None where this is the last."""
+
+    resources: tuple[tuple[str, str, bytes], ...]  #: type, id, JSON
+    labels: tuple[tuple[str, ...], ...]
+    items: tuple[Item, ...]
+    held_back: int
+    following: tuple[str, UUID] | None
+
+
+@dataclass(frozen=True)
+class Unsafe:
+    """The checker found something. Nothing leaves."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Reduced:
+    type: str
+    id: str
+    version: int
+    labels: tuple[str, ...]
+    body: bytes
+    place: tuple[str, UUID]
+
+
+async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
+    """One page, or the whole, of what may leave."""
+    reduce = _Reducer(keys, order)
+    count = order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
+    found: list[_Reduced] = []
+    after, more = order.after, True
+    while more and (count is None or len(found) <= count):
+        rows = await records.read(
+            cursor, patient_key=order.vault.patient_key, types=reduce.windows, deny_tokens=reduce.deny_tokens, after=after, limit=reduce.batch(count)
+        )
+        found.extend(reduce.each(order.vault, rows))
+        more = len(rows) == reduce.batch(count)
+        if more:
+            after = rows[-1].place
+            await asyncio.sleep(0)
+    following = None
+    if count is not None and len(found) > count:
+        found = found[:count]
+        following = found[-1].place
+    if order.wanted.everything or reduce.only_shared:
+        found.extend(await _shared(cursor, keys, order, reduce, found))
+    if order.wanted.id is not None and not order.wanted.everything:
+        found = [one for one in found if (one.type, one.id) == (order.wanted.types[0], reduce.shown_id(order.wanted.types[0], order.wanted.id))]
+    problems = checker(order.plan).problems([one.body for one in found], patient=reduce.shown_id("Patient", order.vault.fhir_id))
+    if problems:
+        log.error("checker: %s", ", ".join(sorted({f"{problem.code} at {problem.path}" for problem in problems}))[:500])
+        return Unsafe("release.check-failed")
+    return Page(
+        resources=tuple((one.type, one.id, one.body) for one in found),
+        labels=tuple(one.labels for one in found),
+        items=tuple(Item(one.type, one.id, one.version, digest(one.body)) for one in found),
+        held_back=reduce.held_back,
+        following=following,
+    )
+
+
+class _Reducer:
+    """Reduces the rows of one release; holds the compiled plan and counts what it withholds."""
+
+    def __init__(self, keys: Keys, order: Order) -> None:
+        wanted, plan = order.wanted, order.plan
+        self.order = order
+        self.minimiser = compiled(plan)
+        self.matches = matcher(wanted.filters)
+        self.held_back = 0
+        self.verdicts: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self.only_shared = bool(wanted.id) and not wanted.everything and wanted.types[0] in _shared_types()
+        # A resource of no patient is reached through the patient's, so that those are looked at first.
+        named = plan.types if not wanted.types or self.only_shared else {name: one for name, one in plan.types.items() if name in wanted.types}
+        self.windows = {name: _window(one) for name, one in named.items()}
+        labels = (
+            set(plan.deny_labels)
+            | set(CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :])
+            | {records.UNCLASSIFIED}
+            | order.gate.denied_labels
+        )
+        self.denied = frozenset(labels)
+        self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
+        recipient, blinding = order.recipient, keys.blinding
+        self.pseudonym: Callable[[str, str], str] | None = (
+            (lambda kind, name: pseudonym(blinding, recipient, kind, name)) if self.minimiser.pseudonymous else None
+        )
+
+    def shown_id(self, resource_type: str, resource_id: str) -> str:
+        """The id under which the recipient knows a resource."""
+        return self.pseudonym(resource_type, resource_id) if self.pseudonym else resource_id
+
+    def batch(self, count: int | None) -> int:
+        """How many rows to read at once."""
+        return BATCH if count is None or self.matches is not None or not self.order.gate.trivial else min(BATCH, count + 1)
+
+    def consented(self, opened: records.Opened) -> bool:
+        """Whether the patient's consents let this resource go. Where they look at nothing but type and labels, once for each pair."""
+        gate = self.order.gate
+        if gate.by_kind:
+            kind = (opened.type, opened.labels)
+            if kind not in self.verdicts:
+                facts = ResourceFacts(opened.type, opened.id, opened.labels)
+                self.verdicts[kind] = gate.allows(facts, consent_required=self.order.consent_required)
+            return self.verdicts[kind]
+        facts = consent.facts_of(orjson.loads(opened.body), opened.labels) if gate.needs else ResourceFacts(opened.type, opened.id, opened.labels)
+        return gate.allows(facts, consent_required=self.order.consent_required)
+
+    def each(self, vault: records.Vault, rows: Iterable[records.Row]) -> list[_Reduced]:
+        """The rows that may leave, reduced."""
+        return [one for row in rows if (one := self.one(vault, row)) is not None]
+
+    def one(self, vault: records.Vault, row: records.Row) -> _Reduced | None:
+        """The row reduced, or None where it may not leave or isn't wanted."""
+        opened = records.open_row(vault, row)
+        if not opened.labels or self.denied.intersection(opened.labels):
+            self.held_back += 1
+            return None
+        if not self.consented(opened):
+            self.held_back += 1
+            return None
+        try:
+            body = self.minimiser.reduce(
+                opened.type, opened.body, security=security(opened.labels), version=opened.version,
+                last_updated=_instant(opened.last_updated), pseudonym=self.pseudonym,
+            )  # fmt: skip
+        except Withheld as reason:
+            log.warning("withheld: %s", reason.reason_code)
+            self.held_back += 1
+            return None
+        if body is None or (self.matches is not None and not self.matches(orjson.loads(body))):
+            return None
+        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, opened.labels, body, row.place)
+
+
+async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, found: list[_Reduced]) -> list[_Reduced]:
+    """Staff, organisations and the like that what leaves visibly refers to, of the types in the plan."""
+    types = [name for name in reduce.order.plan.types if name in _shared_types() and (not order.wanted.types or name in order.wanted.types)]
+    if not types or not found:
+        return []
+    visible = frozenset(reference.decode() for one in found for reference in _REFERENCE.findall(one.body))
+    rows = await records.read_linked(
+        cursor, keys, patient_key=order.vault.patient_key, types=types, sources=[one.place for one in found], deny=sorted(reduce.denied)
+    )
+    if not rows:
+        return []
+    vault = await records.vault(cursor, keys, records.SHARED)
+    return [] if vault is None else [one for one in reduce.each(vault, rows) if f"{one.type}/{one.id}" in visible]
+
+
+@lru_cache(maxsize=1)
+def _shared_types() -> frozenset[str]:
+    """Types whose resources may belong to no patient."""
+    return frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Device", "Medication", "HealthcareService", "Endpoint"})
+
+
+def _window(plan: TypePlan) -> records.Window:
+    return records.Window(_moment(plan.period_from), _moment(plan.period_until))
+
+
+def _moment(epoch: int | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+
+
+@lru_cache(maxsize=4096)
+def _instant(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=1024)
+def _cached_tokens(blinding: bytes, keys: Keys, patient_key: UUID, labels: frozenset[str]) -> tuple[int, ...]:  # noqa: ARG001
+    return tuple(records.label_tokens(keys, patient_key, labels))
+
+
+def _tokens(keys: Keys, patient_key: UUID, labels: frozenset[str]) -> tuple[int, ...]:
+    return _cached_tokens(keys.blinding, keys, patient_key, labels)
+
+
+@lru_cache(maxsize=65_536)
+def pseudonym(key: bytes, recipient: str, kind: str, name: str) -> str:
+    """The id of a resource as one recipient sees it: keyed, so that two recipients can't join theirs and none can go back."""
+    return hmac.digest(key, f"pseudonym\x1f{recipient}\x1f{kind}\x1f{name}".encode(), "sha256")[:16].hex()
+
+
+_PATIENT_REFERRING = """
+SELECT r.patient_key FROM grant_patient m JOIN resource r ON r.patient_key = m.patient_key
+WHERE m.grant_id = %s AND r.links @> ARRAY[%s]::uuid[] LIMIT 1
+"""
+
+
+async def patient_of_resource(cursor: Cursor, keys: Keys, grant_id: UUID, resource_type: str, resource_id: str) -> UUID | None:
+    """Whose resource it is; for one of no patient, a patient of the grant whose resources refer to it. None: nobody's here."""
+    row = await records.read_one(cursor, keys, resource_type, resource_id)
+    if row is None:
+        return None
+    if row.patient_key != records.SHARED:
+        return row.patient_key
+    await cursor.execute(_PATIENT_REFERRING, (grant_id, row.id_token))
+    found = await cursor.fetchone()
+    return None if found is None else found[0]
+
+
+_ACTORS = """
+WITH RECURSIVE above AS (
+    SELECT id, parent_id FROM organization WHERE id = %s
+    UNION SELECT o.id, o.parent_id FROM organization o JOIN above ON o.id = above.parent_id)
+SELECT id FROM above
+"""
+
+
+async def actors(cursor: Cursor, organization_id: str) -> frozenset[str]:
+    """The references by which a consent may name the recipient: its organisation and every one it is part of."""
+    await cursor.execute(_ACTORS, (organization_id,))
+    return frozenset(f"Organization/{row[0]}" for row in await cursor.fetchall())
+
+
+async def anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: ResourceGate) -> dict[str, frozenset[str]]:
+    """What the resources refer to that consents name as a starting point (``data.meaning`` related); absent: can't be told."""
+    found: dict[str, frozenset[str]] = {}
+    for reference in sorted(gate.anchors_needed)[:ANCHORS]:
+        kind, _, name = reference.partition("/")
+        row = await records.read_one(cursor, keys, kind, name)
+        if row is not None and row.patient_key == vault.patient_key:
+            found[reference] = consent.facts_of(orjson.loads(records.open_row(vault, row).body), ()).references
+    return found

@@ -1,0 +1,90 @@
+"""What the log says of a release: its intent, its refusal, its outcome. No patient data, no ids of resources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import zstandard
+
+from broker.audit.events import Event
+from broker.crypto import KeyUnusable, seal, unseal
+from broker.identity.access import ReleaseCaller
+from broker.policy.decision import Decision
+from broker.release.answers import Item, Kind, Ready, Refusal
+
+_ZSTD_LEVEL = 1
+
+
+def about(caller: ReleaseCaller, *, patient: UUID | None, subject: str | None, recipient: str | None) -> Event:
+    """What every event of one call has in common; ``type`` and ``outcome`` are still to be said."""
+    return Event(
+        type="release",
+        actor=caller.actor,
+        application=caller.application,
+        grant=str(caller.grant_id),
+        recipient=recipient or caller.organization_id,
+        purpose=caller.purpose,
+        patient=patient,
+        subject=subject,
+    )
+
+
+def permitted(common: Event, release: UUID, decision: Decision, *, plan: str, epoch: int, types: Sequence[str]) -> Event:
+    """The intent: committed before the first resource is read."""
+    facts: Mapping[str, str | int | bool | list[str]] = {
+        "policy": decision.revision,
+        "engine": decision.engine,
+        "input": decision.input_hash,
+        "plan": plan,
+        "epoch": epoch,
+        "types": sorted(types),
+    }
+    return replace(common, type="release.permitted", outcome="permit", release=release, facts=facts)
+
+
+def refused(common: Event, refusal: Refusal) -> Event:
+    """A refusal, with the permanent codes of its reasons."""
+    decision = refusal.decision
+    facts: dict[str, str | int | bool | list[str]] = {"reasons": sorted(set(refusal.reasons))[:20], "kind": refusal.kind.value}
+    if decision is not None:
+        facts |= {"policy": decision.revision, "engine": decision.engine, "input": decision.input_hash}
+    return replace(common, type="release.refused", outcome="unavailable" if refusal.kind is Kind.UNAVAILABLE else "deny", facts=facts)
+
+
+def sent(common: Event, ready: Ready, *, complete: bool, manifest: str) -> Event:
+    """What left: how many resources, the digest of the bytes and of the sealed manifest."""
+    facts: dict[str, str | int | bool | list[str]] = {
+        "items": len(ready.items),
+        "held_back": ready.held_back,
+        "bytes": len(ready.body),
+        "digest": ready.digest,
+        "manifest": manifest,
+    }
+    return replace(common, type="release.sent", outcome="sent" if complete else "partial", release=ready.release, facts=facts)
+
+
+def failed(common: Event, release: UUID, reason: str) -> Event:
+    """Nothing left although it was permitted: why."""
+    return replace(common, type="release.failed", outcome="failed", release=release, facts={"reason": reason})
+
+
+def _associated(patient_key: UUID, release: UUID) -> bytes:
+    return b"manifest|" + patient_key.bytes + release.bytes
+
+
+def sealed_manifest(data_key: bytes, patient_key: UUID, release: UUID, items: Sequence[Item]) -> bytes:
+    """The list of what left, compressed and sealed under the patient's data key."""
+    lines = "\n".join(f"{item.type} {item.id} {item.version} {item.digest}" for item in items)
+    return seal(data_key, zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(lines.encode()), _associated(patient_key, release))
+
+
+def opened_manifest(data_key: bytes, patient_key: UUID, release: UUID, sealed: bytes) -> list[Item]:
+    """The list again. Raises KeyUnusable when it isn't the one that was sealed."""
+    try:
+        lines = zstandard.ZstdDecompressor().decompress(unseal(data_key, sealed, _associated(patient_key, release))).decode()
+    except zstandard.ZstdError as error:
+        raise KeyUnusable("the manifest does not open") from error
+    parts = (line.split(" ") for line in lines.splitlines())
+    return [Item(kind, name, int(version), digest) for kind, name, version, digest in parts]

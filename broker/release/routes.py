@@ -1,0 +1,166 @@
+"""HTTP to the release path: FHIR R4 reads and searches, ``POST /releases``, manifests and receipts. No decisions.
+
+Every route that may send a patient's data returns a :class:`GatedAnswer`, and nothing else does; the route inventory in
+tests/attacks/test_route_inventory.py holds it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Path, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from broker import edge, errors
+from broker.fhir import definitions
+from broker.fhir.parse import read_json
+from broker.release import query, service
+from broker.release.answers import Kind, Ready, Refusal
+from broker.release.capability import statement
+from broker.release.delivery import deliver
+from broker.release.errors import of_refusal
+from broker.release.service import Ask, Form, Parts
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+
+
+class GatedAnswer(Response):
+    """An answer that is judged, recorded, built and sent only while the gate is held."""
+
+    def __init__(self, request: Request, ask: Ask) -> None:
+        super().__init__()
+        self.request = request
+        self.ask = ask
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The eight steps (``release.service``), the seventh of which is the sending."""
+        parts: Parts = self.request.app.state.parts
+
+        async def sending(ready: Ready) -> bool:
+            return await deliver(send, receive, body=ready.body, headers=_headers(parts, ready), seconds=parts.settings.gate_timeout)
+
+        refusal = await service.release(parts, self.ask, sending)
+        if refusal is not None:
+            await edge.rendered(self.request, of_refusal(refusal))(scope, receive, send)
+
+
+def _headers(parts: Parts, ready: Ready) -> dict[str, str]:
+    return {
+        "Content-Type": FHIR_JSON,
+        "Content-Length": str(len(ready.body)),
+        "Release-Id": str(ready.release),
+        "Release-Digest": f"sha-256={ready.digest}",
+        "Disclosure-Receipt": f"{parts.settings.base_url}/releases/{ready.release}/receipt",
+        **({"ETag": ready.etag} if ready.etag else {}),
+    }
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]] | Refusal:
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, strict_parsing=bool(raw), max_num_fields=40, errors="strict")
+    except (ValueError, UnicodeDecodeError):
+        return Refusal(Kind.BAD_QUERY, ("query.unreadable",), "The query can't be read.")
+
+
+def _query(request: Request) -> list[tuple[str, str]] | Refusal:
+    return _pairs(request.scope["query_string"])
+
+
+def _accepts_json(request: Request) -> bool:
+    """Whether the caller takes JSON: XML, Turtle and other FHIR versions are not served (R4 http.html#mime-type)."""
+    accept = request.headers.get("accept", "*/*").lower()
+    if "fhirversion=" in accept.replace(" ", "") and "fhirversion=4.0" not in accept.replace(" ", ""):
+        return False
+    return any(kind in accept for kind in ("*/*", "application/*", "application/json", "application/fhir+json", "text/html"))
+
+
+def _known(resource_type: str) -> bool:
+    return resource_type in definitions.resource_types() and resource_type not in service.NEVER_RELEASED
+
+
+def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, application: str | None = None) -> Response:
+    if not _accepts_json(request):
+        wanted = Refusal(Kind.BAD_QUERY, ("query.format",), "Only FHIR R4 JSON is served: Accept: application/fhir+json.")
+    return GatedAnswer(request, Ask(request.headers.get("authorization"), wanted, form, application))
+
+
+TypeName = Annotated[str, Path(description="FHIR R4 resource type")]
+ResourceId = Annotated[str, Path(description="Logical id")]
+
+
+def build_router(served_types: tuple[str, ...]) -> APIRouter:
+    """The routes; ``served_types`` are the types that any least-necessary profile may release."""
+    router = APIRouter()
+
+    @router.get("/fhir/metadata", summary="CapabilityStatement", tags=["discovery"])
+    async def metadata(request: Request) -> Response:
+        headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
+        return Response(statement(request.app.state.settings.base_url, served_types), media_type=FHIR_JSON, headers=headers)
+
+    @router.get("/fhir/Patient/{patient}/$everything", summary="All that may leave of one patient", tags=["release"])
+    async def everything(request: Request, patient: ResourceId) -> Response:
+        pairs = _query(request)
+        return _answer(request, pairs if isinstance(pairs, Refusal) else query.everything(patient, pairs), Form.SEARCHSET)
+
+    @router.post("/fhir/{resource_type}/_search", summary="Search by form", tags=["release"])
+    async def search_by_form(request: Request, resource_type: TypeName) -> Response:
+        _served(resource_type)
+        in_url, in_body = _query(request), _pairs(await request.body())
+        if isinstance(in_url, Refusal) or isinstance(in_body, Refusal):
+            return _answer(request, in_url if isinstance(in_url, Refusal) else in_body, Form.SEARCHSET)  # type: ignore[arg-type]
+        return _answer(request, query.search(resource_type, [*in_url, *in_body]), Form.SEARCHSET)
+
+    @router.get("/fhir/{resource_type}", summary="Search", tags=["release"])
+    async def search(request: Request, resource_type: TypeName) -> Response:
+        _served(resource_type)
+        pairs = _query(request)
+        return _answer(request, pairs if isinstance(pairs, Refusal) else query.search(resource_type, pairs), Form.SEARCHSET)
+
+    @router.get("/fhir/{resource_type}/{resource_id}", summary="Read", tags=["release"])
+    async def read(request: Request, resource_type: TypeName, resource_id: ResourceId) -> Response:
+        _served(resource_type)
+        pairs = _query(request)
+        return _answer(request, pairs if isinstance(pairs, Refusal) else query.read(resource_type, resource_id, pairs), Form.RESOURCE)
+
+    @router.post("/releases", summary="One release as one Bundle", tags=["release"])
+    async def releases(request: Request) -> Response:
+        settings = request.app.state.settings
+        body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+        wanted, application = _release_request(body)
+        return _answer(request, wanted, Form.COLLECTION, application)
+
+    @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
+    async def manifest(request: Request, release_id: str) -> dict[str, Any]:
+        return await service.manifest(request.app.state.parts, request.headers.get("authorization"), release_id)
+
+    @router.get("/releases/{release_id}/receipt", summary="Inclusion proof of a release", tags=["release"], response_class=PlainTextResponse)
+    async def receipt(request: Request, release_id: str) -> Response:
+        return PlainTextResponse(await service.receipt(request.app.state.parts, request.headers.get("authorization"), release_id))
+
+    return router
+
+
+def _served(resource_type: str) -> None:
+    """Refuse what isn't an R4 type that can ever leave, in words that are the same for every caller."""
+    if not _known(resource_type):
+        raise edge.NotServed
+
+
+def _release_request(body: Any) -> tuple[query.Wanted, str]:
+    problems = []
+    if not isinstance(body, dict):
+        raise errors.Invalid("The body must be an object.", problems=(errors.Problem("/", "type", "must be an object"),))
+    for name in body:
+        if name not in ("application", "patient", "types"):
+            problems.append(errors.Problem(f"/{name}" if name.isidentifier() else "/", "unknown", "is not a field of a release request"))
+    for name in ("application", "patient"):
+        if not isinstance(body.get(name), str) or not query.ID.fullmatch(body[name]):
+            problems.append(errors.Problem(f"/{name}", "required", "must be an id"))
+    types = body.get("types", [])
+    if not isinstance(types, list) or not all(isinstance(one, str) and _known(one) for one in types):
+        problems.append(errors.Problem("/types", "value", "must be a list of FHIR R4 resource types that are served"))
+    if problems:
+        raise errors.Invalid(f"{len(problems)} field(s) are not valid.", problems=tuple(problems))
+    return query.Wanted(patient=body["patient"], types=tuple(sorted(set(types))), everything=True, path="releases"), body["application"]

@@ -1,0 +1,380 @@
+"""One release, from a token to the last byte: the front door of the slice.
+
+0 gate     the caller's token, then a shared lock on patient and grant that a withdrawal must wait for
+1 facts    grant, recipient, consents in force, token and client as they stand now
+2 decide   policy answers once, with a plan; the patient's consents narrow it
+3 record   the intent or the refusal, committed on a connection of its own before anything is read
+4 fetch    only types, dates and labels of the plan; a body that may not leave is never decrypted
+5 reduce   keep-lists and transforms (``fhir.minimise``); consent rules on each resource
+6 check    an independent checker that shares no code with 5; a doubt stops the release
+7 send     while the gate is held
+8 record   the outcome, with manifest and digest; then the gate opens
+
+An intent without an outcome counts as disclosed. A refusal is a value: an exception would undo its own record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import PoolTimeout
+
+from broker import clock
+from broker.applications import service as applications
+from broker.audit import service as audit
+from broker.audit.events import Event
+from broker.consent import service as consent
+from broker.consent.residual import ResourceGate, Use, facts_for, gate_for
+from broker.crypto import Keys, digest
+from broker.database import Database, gate_lock
+from broker.fhir.plan import PlanInvalid, ReleasePlan
+from broker.identity import access
+from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
+from broker.policy.decision import Decision, Effect
+from broker.policy.service import PolicyEngine
+from broker.records import service as records
+from broker.release import bundle, collect, outcome, paging
+from broker.release.answers import Kind, Ready, Refusal
+from broker.release.errors import NotReleased, TokenNotUsable
+from broker.release.facts import facts_of
+from broker.release.query import Wanted
+from broker.settings import Settings
+
+log = logging.getLogger("broker.release")
+
+#: Types that never leave: what they say of consent and surveillance is a disclosure itself (attack D17), or they are ours.
+NEVER_RELEASED = frozenset({"Consent", "AuditEvent", "Provenance", "Bundle", "Parameters", "OperationOutcome", "Binary", "Subscription"})
+
+_SHARED_LOCKS = "SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock_shared(%s)"
+
+
+class Form(StrEnum):
+    """What the answer is: a search result, one resource, or one collection."""
+
+    SEARCHSET = "searchset"
+    RESOURCE = "resource"
+    COLLECTION = "collection"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One call as it came in: whose token, what is wanted (or why the query is refused), which application it names itself."""
+
+    authorization: str | None
+    wanted: Wanted | Refusal
+    form: Form
+    application: str | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the release path holds for as long as the process lives. ``intents`` is a second, small pool: a release that waited for
+    a connection of the pool that all releases hold would wait for itself.
+    """
+
+    settings: Settings
+    keys: Keys
+    database: Database
+    intents: Database
+    engine: PolicyEngine
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+
+
+Cursor = psycopg.AsyncCursor[Any]
+Sending = Callable[[Ready], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A refusal that still has to be recorded, with what the record says besides."""
+
+    refusal: Refusal
+    common: Event
+
+
+@dataclass(frozen=True)
+class _Permitted:
+    """What was decided, ready to be recorded and carried out."""
+
+    common: Event
+    decision: Decision
+    plan: ReleasePlan
+    vault: records.Vault
+    gate: ResourceGate
+    consent_required: bool
+    bound: paging.Bound
+    after: tuple[str, UUID] | None
+    recipient: str
+
+
+async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
+    """Do one call from gate to outcome; None when something was sent, else the refusal, which is recorded already.
+
+    ``send`` is step 7: it takes what is ready and says whether every byte was taken. Never raises for what a caller or an
+    outage can cause before the first byte.
+    """
+    begun = False
+
+    async def noted(ready: Ready) -> bool:
+        nonlocal begun
+        begun = True
+        return await send(ready)
+
+    try:
+        async with parts.slots, parts.database.release_connection() as connection, connection.transaction():
+            return await _gated(parts, ask, connection.cursor(binary=True), noted)
+    except (psycopg.OperationalError, PoolTimeout, OSError) as error:
+        log.error("release %s: %s", "without outcome" if begun else "not possible", type(error).__name__)  # noqa: TRY400  (a traceback may hold data)
+        # Once bytes are out, the intent stands without an outcome and counts as disclosed until somebody explains it.
+        return None if begun else Refusal(Kind.UNAVAILABLE, ("database.unavailable",))
+
+
+async def _gated(parts: Parts, ask: Ask, cursor: Cursor, send: Sending) -> Refusal | None:
+    # 0 gate. What is read after the locks can't be withdrawn behind our back.
+    claims = access.claims_of(parts.keys, parts.settings, ask.authorization)
+    if isinstance(claims, NotAuthenticatedReason):
+        return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
+    grant_id = UUID(claims["grant"])
+    patient_key = await _patient_of(parts, ask, cursor, grant_id)
+    locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
+    await cursor.execute(_SHARED_LOCKS, locks)
+    caller = await access.caller_for(cursor, claims, parts.settings)
+    if isinstance(caller, NotAuthenticatedReason):
+        return Refusal(Kind.UNAUTHENTICATED, (caller.code,))
+    answer = await _judged(parts, ask, cursor, caller, patient_key)
+    if isinstance(answer, _Refused):
+        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.refused(answer.common, answer.refusal)))
+        return answer.refusal
+    return await _carried_out(parts, ask, cursor, answer, send)
+
+
+async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) -> UUID | None:
+    """Whose data the call is about. A resource of no patient belongs to the call of a patient of the grant who refers to it."""
+    wanted = ask.wanted
+    if isinstance(wanted, Refusal):
+        return None
+    if wanted.patient is not None:
+        return parts.keys.patient_key(wanted.patient)
+    assert wanted.id is not None  # noqa: S101  (query.read gives one or the other)
+    return await collect.patient_of_resource(cursor, parts.keys, grant_id, wanted.types[0], wanted.id)
+
+
+async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller, patient_key: UUID | None) -> _Permitted | _Refused:
+    common = outcome.about(caller, patient=None, subject=None, recipient=None)
+
+    def refused(kind: Kind, *reasons: str, decision: Decision | None = None) -> _Refused:
+        # One resource that isn't there, is withheld or is somebody else's: one answer.
+        hidden = Kind.NOT_FOUND if kind is Kind.REFUSED and ask.form is Form.RESOURCE else kind
+        return _Refused(Refusal(hidden, reasons, decision=decision), common)
+
+    wanted = ask.wanted
+    if isinstance(wanted, Refusal):
+        return _Refused(wanted, common)
+    if ask.application is not None and ask.application != caller.application:
+        return refused(Kind.REFUSED, "caller.other-application")
+    if not _in_scope(caller, wanted, ask.form):
+        return refused(Kind.REFUSED, "caller.scope")
+
+    # 1 facts
+    vault = None if patient_key is None else await records.vault(cursor, parts.keys, patient_key)
+    grant = await applications_grant(cursor, caller.grant_id, patient_key)
+    if grant is None:
+        return refused(Kind.REFUSED, "grant.unknown")
+    common = outcome.about(caller, patient=patient_key if vault else None, subject=vault.subject if vault else None, recipient=grant.recipient.id)
+    if vault is None or patient_key is None:
+        return refused(Kind.REFUSED, "patient.unknown")
+    now = clock.now()
+    use = Use(actors=await collect.actors(cursor, grant.recipient.id), purpose=grant.purpose, at=clock.epoch(now))
+    residuals = await consent.residuals(cursor, patient_key)
+    gate = gate_for(residuals, use)
+    if gate.anchors_needed:
+        anchors = await collect.anchored(cursor, parts.keys, vault, gate)
+        gate = gate_for(residuals, use, anchors.get)
+    said = facts_for(residuals, use, vault.epoch)
+    facts = facts_of(at=use.at, caller=caller, grant=grant, patient_key=patient_key, consent=said, types=wanted.types)
+
+    # 2 decide
+    decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
+    reasons = tuple(reason.code for reason in decision.reasons)
+    if decision.effect is Effect.UNAVAILABLE:
+        return refused(Kind.UNAVAILABLE, *reasons, decision=decision)
+    if not decision.allow:
+        return refused(Kind.REFUSED, *reasons, decision=decision)
+    try:
+        plan = ReleasePlan.from_json(decision.plan)
+    except PlanInvalid:
+        return refused(Kind.UNAVAILABLE, "policy.plan-unusable", decision=decision)
+    if wanted.types and not any(name in plan.types for name in wanted.types):
+        return refused(Kind.REFUSED, "necessity.type-not-permitted", decision=decision)
+
+    bound = paging.Bound(caller.client_id, caller.grant_id, f"{wanted.path}?{wanted.shown}", vault.epoch, plan.fingerprint)
+    after = None if wanted.after is None else paging.opened(parts.keys, bound, wanted.after)
+    if wanted.after is not None and after is None:
+        return refused(Kind.NOT_FOUND, "page.unknown", decision=decision)
+    return _Permitted(common, decision, plan, vault, gate, grant.request.lawful_basis == "consent", bound, after, grant.recipient.id)
+
+
+def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
+    """Whether the token's scopes reach what is asked: ``r`` for a read, ``s`` for everything else (SMART App Launch 2.2)."""
+    reach = caller.types("r" if form is Form.RESOURCE else "s")
+    return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
+
+
+async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: _Permitted, send: Sending) -> Refusal | None:
+    release_id = uuid4()
+    wanted = ask.wanted
+    assert isinstance(wanted, Wanted)  # noqa: S101  (_judged has refused anything else)
+
+    # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
+    intent = await _intent(parts, permitted, release_id, spend=wanted.after is None)
+    if intent is None:
+        refusal = Refusal(Kind.REFUSED, ("grant.used-up",), decision=permitted.decision)
+        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.refused(permitted.common, refusal)))
+        return refusal
+
+    # 4 fetch, 5 reduce, 6 check
+    order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
+    page = await collect.page(cursor, parts.keys, order)
+    if isinstance(page, collect.Unsafe):
+        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.failed(permitted.common, release_id, page.reason)))
+        log.error("release %s stopped by the checker: %s", release_id, page.reason)
+        return Refusal(Kind.UNAVAILABLE, (page.reason,))
+    if ask.form is Form.RESOURCE and not page.resources:
+        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown")))
+        return Refusal(Kind.NOT_FOUND, ("resource.withheld-or-unknown",))
+    ready = _ready(parts, ask.form, wanted, permitted, page, release_id)
+
+    # 7 send
+    complete = await send(ready)
+
+    # 8 record
+    await _outcome(cursor, permitted, ready, intent, complete=complete)
+    return None
+
+
+async def applications_grant(cursor: Cursor, grant_id: UUID, patient_key: UUID | None) -> applications.GrantRow | None:
+    """The grant as it stands now, and whether the patient is in it."""
+    await cursor.execute(applications.GRANT_FACTS_SQL, {"grant": grant_id, "patients": [] if patient_key is None else [patient_key]})
+    row = await cursor.fetchone()
+    return None if row is None else applications.grant_from_row(row)
+
+
+async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spend: bool) -> UUID | None:
+    """Record the intent and spend one release of the grant in one transaction; None where none is left."""
+    event = outcome.permitted(
+        permitted.common, release_id, permitted.decision,
+        plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch, types=tuple(permitted.plan.types),
+    )  # fmt: skip
+    row = audit.event_row(event)
+    async with parts.intents.release_connection() as connection, connection.transaction():
+        cursor = connection.cursor(binary=True)
+        if spend:
+            await cursor.execute(applications.SPEND_SQL, {"grant": UUID(permitted.common.grant), "at": clock.now()})
+            if await cursor.fetchone() is None:
+                return None
+        await cursor.execute(audit.INSERT_EVENT, row)
+    intent: UUID = row["id"]
+    return intent
+
+
+def _ready(parts: Parts, form: Form, wanted: Wanted, permitted: _Permitted, page: collect.Page, release_id: UUID) -> Ready:
+    if form is Form.RESOURCE:
+        _, _, body = page.resources[0]
+        etag = f'W/"{page.items[0].version}"'
+        return Ready(release_id, body, page.items[:1], page.held_back, page.items[0].digest, etag)
+    base = parts.settings.base_url
+    links: dict[str, str] = {}
+    if form is Form.SEARCHSET:
+        here = f"{base}/fhir/{wanted.path}"
+        links["self"] = here + (f"?{urlencode(wanted.shown)}" if wanted.shown else "")
+        if page.following is not None:
+            sealed = paging.link(parts.keys, permitted.bound, page.following)
+            links["next"] = f"{here}?{urlencode((*wanted.shown, ('_page', sealed)))}"
+    body = bundle.assemble(
+        release=release_id,
+        kind=form.value,
+        base_url=base,
+        at=clock.now(),
+        resources=page.resources,
+        labels=page.labels,
+        obligations=permitted.plan.obligations,
+        links=links,
+        total=len(page.resources) if form is Form.SEARCHSET and wanted.after is None and page.following is None else None,
+    )
+    return Ready(release_id, body, page.items, page.held_back, digest(body))
+
+
+_INSERT_RELEASE = """
+INSERT INTO release
+  (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest)
+VALUES
+  (%(patient_key)s, %(id)s, %(grant_id)s, %(application)s, %(client_id)s, %(intent)s, %(sent_at)s, %(outcome)s, %(items)s, %(held_back)s,
+   %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s)
+"""
+
+
+async def _outcome(cursor: Cursor, permitted: _Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
+    vault = permitted.vault
+    manifest = outcome.sealed_manifest(vault.data_key, vault.patient_key, ready.release, ready.items)
+    row = {
+        "patient_key": vault.patient_key, "id": ready.release, "grant_id": permitted.bound.grant,
+        "application": permitted.common.application, "client_id": permitted.bound.client, "intent": intent, "sent_at": clock.now(),
+        "outcome": "sent" if complete else "partial", "items": len(ready.items), "held_back": ready.held_back, "body_bytes": len(ready.body),
+        "digest": ready.digest, "plan": permitted.plan.fingerprint, "policy_revision": permitted.decision.revision, "manifest": manifest,
+    }  # fmt: skip
+    await cursor.execute(_INSERT_RELEASE, row)
+    event = outcome.sent(permitted.common, ready, complete=complete, manifest=digest(manifest))
+    await cursor.execute(audit.INSERT_EVENT, audit.event_row(event))
+
+
+async def manifest(parts: Parts, authorization: str | None, release_id: str) -> dict[str, Any]:
+    """What was in a release, for the client it was sent to: type, id, version and SHA-256 of each resource."""
+    found, vault = await _release_of(parts, authorization, release_id)
+    items = outcome.opened_manifest(vault.data_key, vault.patient_key, found["id"], found["manifest"])
+    return {
+        "id": str(found["id"]),
+        "application": found["application"],
+        "sent_at": found["sent_at"].isoformat(),
+        "outcome": found["outcome"],
+        "digest": f"sha-256={found['digest']}",
+        "policy_revision": found["policy_revision"],
+        "resources": [{"type": item.type, "id": item.id, "version": item.version, "sha256": item.digest} for item in items],
+    }
+
+
+async def receipt(parts: Parts, authorization: str | None, release_id: str) -> str:
+    """The inclusion proof (C2SP tlog-proof) of the intent of a release, for the client it was sent to."""
+    found, _ = await _release_of(parts, authorization, release_id)
+
+    def proof() -> str:
+        with parts.database.transaction() as session:
+            return audit.proof(session, found["intent"])
+
+    return await asyncio.to_thread(proof)
+
+
+async def _release_of(parts: Parts, authorization: str | None, release_id: str) -> tuple[dict[str, Any], records.Vault]:
+    try:
+        wanted = UUID(release_id)
+    except ValueError:
+        wanted = UUID(int=0)
+    async with parts.database.release_connection() as connection:
+        cursor = connection.cursor(row_factory=dict_row)
+        caller = await access.release_caller(cursor, parts.keys, parts.settings, authorization)
+        if isinstance(caller, NotAuthenticatedReason):
+            raise TokenNotUsable(headers=caller.headers)
+        await cursor.execute("SELECT * FROM release WHERE id = %s AND client_id = %s AND grant_id = %s", (wanted, caller.client_id, caller.grant_id))
+        row = await cursor.fetchone()
+        vault = None if row is None else await records.vault(connection.cursor(binary=True), parts.keys, row["patient_key"])
+    if row is None or vault is None:
+        raise NotReleased
+    return row, vault
