@@ -64,8 +64,9 @@ def test_ihe_pcf_stands_only_where_it_can_be_told(house):
 
 
 @pytest.mark.parametrize("alg", ["RS384", "ES384"])
-def test_both_algorithms_of_smart_are_taken_and_the_issuer_as_audience(house, alg):
+def test_both_algorithms_of_smart_are_taken_and_the_issuer_as_audience(attacked, alg):
     """Authlib refuses both by default (decision 0007)."""
+    house = attacked
     with house.database.transaction() as session:
         client, jwk = make.client_with_key(session, alg, organization_id="shengli")
         client_id = client.id
@@ -113,7 +114,8 @@ def test_issuing_is_recorded_with_the_grant_and_without_the_token(house):
         ("system/Observation.rs system/Patient.write", "system/Observation.rs"),
     ],
 )
-def test_the_scope_is_cut_down_to_the_approval(house, asked, given):
+def test_the_scope_is_cut_down_to_the_approval(attacked, asked, given):
+    house = attacked
     answer = house.ask(house.assertion(), f"{asked} application:SA-2026-000001")
     assert answer.json()["scope"] == f"{given} application:SA-2026-000001"
     assert claims(house, answer.json()["access_token"]).claims["scope"] == answer.json()["scope"]
