@@ -35,7 +35,7 @@ class PerRequestPrivateKeyJWT:
 
 def configured(kind, token_endpoint, client_id, jwk, **options):
     key = (RSAKey if jwk["kty"] == "RSA" else ECKey).import_key({name: value for name, value in jwk.items() if name not in ("alg", "kid")})
-    client = kind(client_id, key, token_endpoint_auth_method="private_key_jwt", **options)
+    client = kind(client_id, key, token_endpoint_auth_method="private_key_jwt", revocation_endpoint_auth_method="private_key_jwt", **options)
     client.register_client_auth_method(PerRequestPrivateKeyJWT(token_endpoint, jwk["alg"], jwk["kid"]))
     return client
 
@@ -47,9 +47,8 @@ def test_authlibs_client_over_asgi(house, alg):
         client_id = row.id
 
     async def fetch():
-        async with configured(
-            AsyncOAuth2Client, house.token_endpoint, client_id, jwk, transport=httpx2.ASGITransport(house.app), base_url=house.base
-        ) as client:
+        options = {"transport": httpx2.ASGITransport(house.app), "base_url": house.base}
+        async with configured(AsyncOAuth2Client, house.token_endpoint, client_id, jwk, **options) as client:
             return [await client.fetch_token(house.token_endpoint, grant_type="client_credentials", scope=SCOPE) for _ in range(2)]
 
     first, second = asyncio.run(fetch())
