@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ MAX_LEAF_BYTES = 2048
 MAX_INTEGER = 2**53 - 1
 MAX_STRING = 512
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TEXT = re.compile(r"[\x21-\x7e]+")
 _TYPE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z][a-z0-9_-]*)+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -48,11 +49,23 @@ def timestamp(moment: datetime) -> str:
 
 def uuid7(moment: datetime) -> UUID:
     """An id that sorts by time and cannot be guessed: 48 bits of milliseconds, 74 random bits (RFC 9562 section 5.7)."""
-    milliseconds = int(moment.timestamp() * 1000)
-    value = milliseconds << 80 | int.from_bytes(os.urandom(10), "big")
+    value = _milliseconds(moment) << 80 | int.from_bytes(os.urandom(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76  # Version 7.
     value = value & ~(0x3 << 62) | 0x2 << 62  # Variant of RFC 9562.
     return UUID(int=value)
+
+
+def first_id(moment: datetime) -> UUID:
+    """The smallest id of its millisecond: ids from here on are of events at or after ``moment``."""
+    return UUID(int=-(-_microseconds(moment) // 1000) << 80)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return _microseconds(moment) // 1000
 
 
 def _text(member: str, value: object) -> str:

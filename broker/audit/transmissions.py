@@ -16,9 +16,9 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.audit import store
-from broker.audit.leaf import read_leaf
-from broker.audit.models import INTENT
+from broker.audit.leaf import first_id, read_leaf
 
+INTENT = "release.permitted"
 #: What may follow an intent. ``release.failed`` says that not one byte left.
 OUTCOMES = ("release.sent", "release.partial", "release.failed")
 RELEASE_EVENTS = frozenset({INTENT, *OUTCOMES})
@@ -76,7 +76,7 @@ LEFT JOIN LATERAL (
   ORDER BY o.xid DESC, o.seq DESC LIMIT 1
 ) o ON true
 WHERE i.type = '{intent}'{conditions}
-ORDER BY i.at DESC, i.id DESC
+ORDER BY i.id DESC
 LIMIT %(limit)s
 """
 
@@ -84,8 +84,8 @@ _CONDITIONS = {
     "patient": " AND i.patient_key = %(patient)s",
     "recipient": " AND i.recipient = %(recipient)s",
     "application": " AND i.application = %(application)s",
-    "since": " AND i.at >= %(since)s",
-    "until": " AND i.at < %(until)s",
+    "since": " AND i.id >= %(since)s",
+    "until": " AND i.id < %(until)s",
 }
 
 
@@ -131,7 +131,14 @@ def transmissions(
     limit: int = 100,
 ) -> list[Transmission]:
     """Releases, newest first: ``since`` is included, ``until`` is not. Refused requests are no transmissions and not here."""
-    wanted = {"patient": patient, "recipient": recipient, "application": application, "since": since, "until": until}
+    wanted = {
+        "patient": patient,
+        "recipient": recipient,
+        "application": application,
+        # An id begins with the event's time, so the primary key serves times too.
+        "since": since and first_id(since),
+        "until": until and first_id(until),
+    }
     given = {name: value for name, value in wanted.items() if value is not None}
     query = _TRANSMISSIONS.format(intent=INTENT, conditions="".join(_CONDITIONS[name] for name in given))
     rows = store.raw(session).execute(query, {**given, "outcomes": list(OUTCOMES), "limit": limit}).fetchall()
@@ -143,11 +150,11 @@ def unfinished(session: Session, older_than: timedelta) -> list[Unfinished]:
     rows = store.raw(session).execute(
         f"""
         SELECT i.release_id, i.at, i.actor, i.application, i.recipient, i.id FROM audit_event i
-        WHERE i.type = '{INTENT}' AND i.at < %(before)s
+        WHERE i.type = '{INTENT}' AND i.id < %(before)s
           AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = i.release_id AND o.type = ANY(%(outcomes)s))
-        ORDER BY i.at, i.id
+        ORDER BY i.id
         """,
-        {"before": clock.now() - older_than, "outcomes": list(OUTCOMES)},
+        {"before": first_id(clock.now() - older_than), "outcomes": list(OUTCOMES)},
     )
     return [Unfinished(*row) for row in rows.fetchall()]
 

@@ -58,13 +58,10 @@ def create_tables() -> None:
         sa.CheckConstraint("octet_length(leaf) <= 2048", name=op.f("ck_audit_event_leaf_size")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_event")),
     )
-    intents = sa.text("type = 'release.permitted'")
     op.create_index("ix_audit_event_xid_seq", "audit_event", ["xid", "seq"], unique=True)
-    op.create_index("ix_audit_event_patient_key_at", "audit_event", ["patient_key", "at"], postgresql_where=sa.text("patient_key IS NOT NULL"))
-    op.create_index("ix_audit_event_application_at", "audit_event", ["application", "at"], postgresql_where=sa.text("application IS NOT NULL"))
+    op.create_index("ix_audit_event_patient_key_id", "audit_event", ["patient_key", "id"], postgresql_where=sa.text("patient_key IS NOT NULL"))
+    op.create_index("ix_audit_event_application_id", "audit_event", ["application", "id"], postgresql_where=sa.text("application IS NOT NULL"))
     op.create_index("ix_audit_event_release_id", "audit_event", ["release_id"], postgresql_where=sa.text("release_id IS NOT NULL"))
-    op.create_index("ix_audit_event_intent_recipient_at", "audit_event", ["recipient", "at"], postgresql_where=intents)
-    op.create_index("ix_audit_event_intent_at", "audit_event", ["at"], postgresql_where=intents)
     op.create_table(
         "log_entry",
         sa.Column("index", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.audit.errors import NotRecordable
-from broker.audit.leaf import MAX_LEAF_BYTES, leaf, read_leaf, timestamp, uuid7
+from broker.audit.leaf import MAX_LEAF_BYTES, first_id, leaf, read_leaf, timestamp, uuid7
 from tests.factories.audit import event, intent
 
 AT = datetime(2026, 11, 23, 6, 44, 50, 123_999, tzinfo=UTC)
@@ -99,3 +99,11 @@ def test_ids_are_uuid_version_7_and_sort_by_time():
     assert one != other
     assert max(one, other) < later
     assert one.int >> 80 == int(AT.timestamp() * 1000)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC)), st.integers(-3000, 3000))  # noqa: DTZ001
+def test_ids_can_be_asked_for_by_time(moment, microseconds):
+    # An event's time is kept in whole milliseconds.
+    event_time = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    asked = moment + timedelta(microseconds=microseconds) if moment > datetime(1971, 1, 1, tzinfo=UTC) else moment
+    assert (uuid7(event_time) >= first_id(asked)) == (event_time >= asked)
