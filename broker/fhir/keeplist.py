@@ -93,7 +93,8 @@ class Part:
 class Need:
     """A mandatory element: one of ``names`` must stand in what is sent, else ``key`` with ``value`` takes its place."""
 
-    names: tuple[str, ...]
+    names: tuple[str, ...]  #: JSON names that the plan keeps
+    source: tuple[str, ...]  #: JSON names that the source may use
     key: str
     value: Any
 
@@ -128,7 +129,9 @@ def json_name(base: str, type_name: str, *, choice: bool) -> str:
 
 def standing_in(base: str, raw: Mapping[str, Any], reason: str) -> tuple[str, Any]:
     """JSON name and value that stand for a mandatory element without a value, with its own mandatory children. ``raw``: as in the table."""
-    given = raw.get("types", ["BackboneElement"])[0]
+    types = raw.get("types", ["BackboneElement"])
+    # Of a choice an object is taken, if there is one: some readers (fhir.resources) overlook ``_`` siblings there.
+    given = next((each for each in types if each not in definitions.primitives()), types[0])
     name = json_name(base, given, choice=raw.get("choice", False))
     value = absent(reason)
     if given in definitions.primitives():
@@ -173,8 +176,8 @@ class _Builder:
             self._open[canonical] = keep
         known = set()
         for base, raw in elements.items():
-            names = {base} | {json_name(base, given, choice=True) for given in raw.get("types", ()) if raw.get("choice")}
-            known |= names
+            names = tuple(json_name(base, given, choice=raw.get("choice", False)) for given in raw.get("types", ("BackboneElement",)))
+            known |= {base, *names}
             if base in _NEVER_NAMES:
                 if base in wanted.children:
                     self._problem(f"{path}.{base}", "never-released", "is never released, nor can it be reduced")
@@ -182,7 +185,7 @@ class _Builder:
             parts = list(self._parts(owner, path, canonical, base, raw, wanted, implied=implied))
             keep.parts += parts
             if raw["min"] > 0:
-                keep.needs.append(Need(tuple(part.name for part in parts), *standing_in(base, raw, "masked")))
+                keep.needs.append(Need(tuple(part.name for part in parts), names, *standing_in(base, raw, "masked")))
         for name in wanted.children.keys() - known:
             self._unknown(f"{path}.{name}")
         if recurring:

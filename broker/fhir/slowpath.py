@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from broker.fhir.keeplist import ID, Keep, Kind, Part, absent
+from broker.fhir.keeplist import ID, Keep, Kind, Need, Part, absent
 from broker.fhir.transforms import generalised, masked
 from broker.fhir.withheld import Withheld
 
@@ -97,13 +97,13 @@ def _object(keep: Keep, given: dict[str, Any], replace: Pseudonym | None) -> dic
         _refer(out, replace)
     for need in keep.needs:
         if not any(name in out or f"_{name}" in out for name in need.names):
-            out[need.key] = need.value if _was_cut(need.names, given) else _unknown(need.value)
+            out[need.key] = need.value if _was_cut(need, given) else _unknown(need.value)
     return out
 
 
-def _was_cut(names: tuple[str, ...], given: dict[str, Any]) -> bool:
-    """Whether the plan took the value away; else the source had none in what the plan keeps."""
-    return not names or any(name in given for name in names)
+def _was_cut(need: Need, given: dict[str, Any]) -> bool:
+    """Whether the plan took the value away; else the source had none. An element of which the plan keeps nothing is not looked for."""
+    return not need.names or any(name in given for name in need.source)
 
 
 def _unknown(stand_in: Any) -> Any:
