@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 import jsonschema_rs
@@ -29,14 +31,19 @@ _SAFE_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
 _DATE_PARTS = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?", re.ASCII)
 
 #: Local times differ from UTC by up to fourteen hours; a date without offset is given the benefit of that.
-_ANYWHERE = timedelta(hours=14)
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
-_END = datetime.max.replace(tzinfo=UTC)
+_ANYWHERE = 14 * 3600
 
 _SENTENCES = {
     "additionalProperties": ("not-in-plan", "the plan does not let this leave"),
     "required": ("missing", "something that every released resource carries is missing"),
 }
+
+
+@lru_cache(maxsize=1024)
+def _validator(resource_type: str, plan: TypePlan, *, pseudonymous: bool) -> tuple[jsonschema_rs.Validator, frozenset[str]]:
+    """The validator of one type and the names of its properties. Remembered by what the plan says; its period moves with the clock."""
+    form = schema(resource_type, plan, pseudonymous=pseudonymous)
+    return jsonschema_rs.validator_for(form), frozenset(form["properties"])
 
 
 class Checker:
@@ -49,10 +56,10 @@ class Checker:
         self._dates: dict[str, _Period] = {}
         self._labels: dict[tuple[str, ...], Problem | None] = {}
         for resource_type, wanted in plan.types.items():
-            form = schema(resource_type, wanted, pseudonymous=plan.pseudonymous)
-            self._valid[resource_type] = jsonschema_rs.validator_for(form)
+            self._valid[resource_type], shown = _validator(resource_type, wanted.timeless(), pseudonymous=plan.pseudonymous)
             if wanted.period_from is not None or wanted.period_until is not None:
-                self._dates[resource_type] = _Period(resource_type, wanted, frozenset(form["properties"]))
+                start = -inf if wanted.period_from is None else wanted.period_from
+                self._dates[resource_type] = _Period(start, inf if wanted.period_until is None else wanted.period_until, shown)
 
     def problems(self, resources: Sequence[bytes], *, patient: str) -> list[Problem]:
         """Everything wrong with resources of one patient, empty if they may be sent.
@@ -154,28 +161,24 @@ def _at(value: Any, steps: list[str]) -> list[Any]:
     return [found for each in values if isinstance(each, dict) and steps[0] in each for found in _at(each[steps[0]], steps[1:])]
 
 
+@dataclass(frozen=True, slots=True)
 class _Period:
-    """The window of one type, and where its resources say when they happened, so far as the plan shows it."""
+    """The window of one type in epoch seconds, and the properties that the plan shows."""
 
-    def __init__(self, resource_type: str, plan: TypePlan, shown: frozenset[str]) -> None:
-        self.start = _BEGINNING if plan.period_from is None else datetime.fromtimestamp(plan.period_from, UTC)
-        self.until = _END if plan.period_until is None else datetime.fromtimestamp(plan.period_until, UTC)
-        self.shown = shown
-        span: Mapping[str, list[str]] | None = definitions.table()["spans"].get(resource_type)
-        self.lasts = span is not None
-        self.from_paths: list[str] = span["start"] if span is not None else definitions.table()["dates"].get(resource_type, [])
-        self.until_paths: list[str] = span["end"] if span is not None else []
+    start: float
+    until: float
+    shown: frozenset[str]
 
     def holds(self, resource: dict[str, Any]) -> bool:
         """False only if what can be seen lies outside the window for sure; a hidden date can't be judged."""
-        first = self._reach(resource, self.from_paths)
-        last = self._reach(resource, self.until_paths) if self.lasts else first
-        low = first[0] if first is not None else _BEGINNING
-        high = last[1] if last is not None else _END
-        return low <= self.until and high >= self.start
+        resource_type = resource["resourceType"]
+        span: Mapping[str, list[str]] | None = definitions.table()["spans"].get(resource_type)
+        first = self._reach(resource, definitions.table()["dates"].get(resource_type, ()) if span is None else span["start"])
+        last = first if span is None else self._reach(resource, span["end"])
+        return (first is None or first[0] <= self.until) and (last is None or last[1] >= self.start)
 
-    def _reach(self, resource: dict[str, Any], paths: list[str]) -> tuple[datetime, datetime] | None:
-        """Earliest and latest moment of the best date that the type has; None if that is hidden or absent."""
+    def _reach(self, resource: dict[str, Any], paths: Sequence[str]) -> tuple[float, float] | None:
+        """Earliest and latest second of the best date that the type has; None if that is hidden or absent."""
         for path in paths:
             name, _, end = path.partition(".")
             if name not in self.shown or f"_{name}" in resource:
@@ -184,46 +187,27 @@ class _Period:
             if isinstance(value, str):
                 return _bounds(value)
             if end and isinstance(value, dict):
-                low = _bounds(value["start"])[0] if "start" in value else _BEGINNING
-                return low, _bounds(value["end"])[1] if "end" in value else _END
+                return _bounds(value.get("start", ""))[0], _bounds(value.get("end", ""))[1]
         return None
 
 
-def _bounds(text: str) -> tuple[datetime, datetime]:
-    """First and last moment that a FHIR date may mean; everything for a text that is none."""
+def _bounds(text: str) -> tuple[float, float]:
+    """First and last second that a FHIR date may mean; all of time for a text that is none."""
     parts = _DATE_PARTS.match(text)
     if parts is None:
-        return _BEGINNING, _END
+        return -inf, inf
     try:
         if "T" in text:
             moment = datetime.fromisoformat(text)
-            return (moment, moment) if moment.tzinfo is not None else (_BEGINNING, _END)
+            return (moment.timestamp(), moment.timestamp()) if moment.tzinfo is not None else (-inf, inf)
         year, month, day = int(parts[1]), int(parts[2] or 0), int(parts[3] or 0)
         low = datetime(year, month or 1, day or 1, tzinfo=UTC)
         high = low + timedelta(days=1) if day else datetime(year + (month in (0, 12)), month % 12 + 1 if month else 1, 1, tzinfo=UTC)
-        return low - _ANYWHERE, high + _ANYWHERE
+        return low.timestamp() - _ANYWHERE, high.timestamp() + _ANYWHERE
     except (ValueError, OverflowError):
-        return _BEGINNING, _END
-
-
-class _Keyed:
-    """A plan that is looked up by its fingerprint."""
-
-    def __init__(self, plan: ReleasePlan) -> None:
-        self.plan = plan
-
-    def __hash__(self) -> int:
-        return hash(self.plan.fingerprint)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Keyed) and other.plan.fingerprint == self.plan.fingerprint
-
-
-@lru_cache(maxsize=128)
-def _checker(keyed: _Keyed) -> Checker:
-    return Checker(keyed.plan)
+        return -inf, inf
 
 
 def checker(plan: ReleasePlan) -> Checker:
-    """The plan's checker, built once for each fingerprint and process. Compile the plan first: this asks no questions about its names."""
-    return _checker(_Keyed(plan))
+    """The plan's checker, put together from schemas made once in this process. Compile the plan first: this asks no questions about its names."""
+    return Checker(plan)

@@ -39,6 +39,9 @@ class Transform:
     do: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.path, self.do))
+
 
 @dataclass(frozen=True, slots=True)
 class TypePlan:
@@ -55,6 +58,10 @@ class TypePlan:
     codes: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     transforms: tuple[Transform, ...] = ()
+
+    def timeless(self) -> TypePlan:
+        """The same without its period, which moves with the clock: what a compiled form depends on, and may be remembered by."""
+        return TypePlan(self.elements, None, None, self.codes, self.categories, self.transforms)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON form; ``period`` only if an end is set."""
@@ -99,7 +106,7 @@ class ReleasePlan:
         """SHA-256 in hex over the JSON form with sorted keys and no spaces: equal plans, equal fingerprints, in every process."""
         return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
-    @property
+    @cached_property
     def pseudonymous(self) -> bool:
         """Whether ids and references are replaced, which holds for the whole plan as soon as one transform asks for it.
 
@@ -160,11 +167,11 @@ class _Reader:
             for index, each in enumerate(self._objects(given.get("transforms", []), f"{path}.transforms"))
         )
         return TypePlan(
-            tuple(self._strings(given.get("elements", []), f"{path}.elements")),
+            self._strings(given.get("elements", []), f"{path}.elements"),
             start,
             until,
-            tuple(self._tokens(given.get("codes", []), f"{path}.codes")),
-            tuple(self._tokens(given.get("categories", []), f"{path}.categories")),
+            self._tokens(given.get("codes", []), f"{path}.codes"),
+            self._tokens(given.get("categories", []), f"{path}.categories"),
             transforms,
         )
 
@@ -188,21 +195,21 @@ class _Reader:
             self._add(path, "date", "must be a date, a date with time and offset, or epoch seconds")
             return None
 
-    def _tokens(self, value: Any, path: str) -> Iterator[str]:
-        for index, token in enumerate(self._strings(value, path)):
+    def _tokens(self, value: Any, path: str) -> tuple[str, ...]:
+        tokens = self._strings(value, path)
+        for index, token in enumerate(tokens):
             if token.count("|") > 1 or not token.strip("|"):
                 self._add(f"{path}[{index}]", "token", "must be `system|code`, `|code`, `system|` or `code`")
-            yield token
+        return tokens
 
-    def _strings(self, value: Any, path: str) -> Iterator[str]:
+    def _strings(self, value: Any, path: str) -> tuple[str, ...]:
         if not isinstance(value, list):
             self._add(path, "type", "must be a list of strings")
-            return
-        for index, each in enumerate(value):
-            if isinstance(each, str) and each:
-                yield each
-            else:
-                self._add(f"{path}[{index}]", "type", "must be a string that is not empty")
+            return ()
+        wrong = [index for index, each in enumerate(value) if not (isinstance(each, str) and each)]
+        for index in wrong:
+            self._add(f"{path}[{index}]", "type", "must be a string that is not empty")
+        return () if wrong else tuple(value)
 
     def _objects(self, value: Any, path: str) -> Iterator[dict[str, Any]]:
         if not isinstance(value, list):
@@ -218,8 +225,8 @@ class _Reader:
         if not isinstance(value, dict):
             self._add(path, "type", "must be an object")
             return {}
-        for name in value if known is not None else ():
-            if name not in (known or ()):
+        if known is not None:
+            for name in sorted(value.keys() - known):
                 self._add(f"{path}.{name}".lstrip("."), "unknown", "is not part of a plan")
         return value
 
