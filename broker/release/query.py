@@ -68,7 +68,7 @@ def _patient(value: str) -> str | None:
     return plain if ID.fullmatch(plain) else None
 
 
-def parse(path: str, allowed: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, str] | Refusal:
+def parse(allowed: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, str] | Refusal:
     """The parameters as a mapping, each allowed and each once."""
     seen: dict[str, str] = {}
     for name, value in pairs:
@@ -99,7 +99,7 @@ def search(resource_type: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Ref
     """``GET /fhir/{Type}?…`` and ``POST /fhir/{Type}/_search``. ``patient`` is required; for Patient, ``_id`` names it."""
     own = SEARCHABLE.get(resource_type, ())
     allowed = ("_id", "_count", "_page", "_format") if resource_type == "Patient" else ("patient", "_id", "_count", "_page", "_format", *own)
-    given = parse(resource_type, allowed, pairs)
+    given = parse(allowed, pairs)
     if isinstance(given, Refusal):
         return given
     count = _count(given)
@@ -132,7 +132,7 @@ def search(resource_type: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Ref
 
 def everything(patient: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refusal:
     """``GET /fhir/Patient/{id}/$everything`` with ``_type`` and ``_count``."""
-    given = parse("$everything", ("_type", "_count", "_page", "_format"), pairs)
+    given = parse(("_type", "_count", "_page", "_format"), pairs)
     if isinstance(given, Refusal):
         return given
     count = _count(given)
@@ -151,7 +151,7 @@ def everything(patient: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refus
 
 def read(resource_type: str, resource_id: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refusal:
     """``GET /fhir/{Type}/{id}``."""
-    given = parse(resource_type, ("_format",), pairs)
+    given = parse(("_format",), pairs)
     if isinstance(given, Refusal):
         return given
     if "_format" in given and given["_format"] not in ("json", "application/json", "application/fhir+json"):
@@ -167,7 +167,7 @@ def read(resource_type: str, resource_id: str, pairs: Sequence[tuple[str, str]])
 def _day(text: str, *, end: bool) -> datetime | None:
     try:
         if "T" in text:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            moment = datetime.fromisoformat(text)
             return moment + timedelta(seconds=1) if end else moment
         parts = [int(part) for part in text.split("-")]
         first = date(parts[0], parts[1] if len(parts) > 1 else 1, parts[2] if len(parts) > 2 else 1)

@@ -149,15 +149,18 @@ def _served(resource_type: str) -> None:
 
 
 def _release_request(body: Any) -> tuple[query.Wanted, str]:
-    problems = []
     if not isinstance(body, dict):
         raise errors.Invalid("The body must be an object.", problems=(errors.Problem("/", "type", "must be an object"),))
-    for name in body:
-        if name not in ("application", "patient", "types"):
-            problems.append(errors.Problem(f"/{name}" if name.isidentifier() else "/", "unknown", "is not a field of a release request"))
-    for name in ("application", "patient"):
-        if not isinstance(body.get(name), str) or not query.ID.fullmatch(body[name]):
-            problems.append(errors.Problem(f"/{name}", "required", "must be an id"))
+    problems = [
+        errors.Problem(f"/{name}" if name.isidentifier() else "/", "unknown", "is not a field of a release request")
+        for name in body
+        if name not in ("application", "patient", "types")
+    ]
+    problems += [
+        errors.Problem(f"/{name}", "required", "must be an id")
+        for name in ("application", "patient")
+        if not isinstance(body.get(name), str) or not query.ID.fullmatch(body[name])
+    ]
     types = body.get("types", [])
     if not isinstance(types, list) or not all(isinstance(one, str) and _known(one) for one in types):
         problems.append(errors.Problem("/types", "value", "must be a list of FHIR R4 resource types that are served"))
