@@ -1,0 +1,78 @@
+"""Finding the patient who is meant, and shared resources by their business identifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlmodel import Session, col, select
+
+from broker.crypto import Keys
+from broker.records.labelling import Label
+from broker.records.matching import Candidate, Match, grade, is_current, name_key, names_of
+from broker.records.models import SHARED, BlindedIdentifier, StoredResource
+from broker.records.patients import open_vault
+from broker.records.tokens import id_token, identifier_token, person_token
+from broker.records.vault import Content
+
+#: More patients than this under one identifier or name are not opened: the match is ambiguous anyway.
+MAX_CANDIDATES = 5
+
+
+def _stored(session: Session, keys: Keys, token: bytes) -> list[tuple[UUID, StoredResource, Content]]:
+    """The resources that carry a blinded identifier, opened; at most one more than MAX_CANDIDATES."""
+    statement = (
+        select(StoredResource)
+        .join(
+            BlindedIdentifier,
+            (col(BlindedIdentifier.patient_key) == StoredResource.patient_key) & (col(BlindedIdentifier.id_token) == StoredResource.id_token),
+        )
+        .where(BlindedIdentifier.token == token)
+        .limit(MAX_CANDIDATES + 1)
+    )
+    found = []
+    for row in session.exec(statement):
+        content = open_vault(session, keys, row.patient_key).open_resource(row.type, row.id_token, row.version, row.body)
+        found.append((row.patient_key, row, content))
+    return found
+
+
+def match(session: Session, keys: Keys, identifier: Mapping[str, Any] | None, name: str | None = None, birth_date: date | None = None) -> Match:
+    """The patient who is meant by an identifier (``system`` and ``value``), a name and a birth date, and how sure that is.
+
+    Without an identifier, name and birth date together find candidates, which are never more than possible.
+    """
+    tokens: list[bytes] = []
+    by_identifier = bool(identifier and identifier.get("system") and identifier.get("value"))
+    if identifier and by_identifier:
+        tokens.append(identifier_token(keys, "Patient", identifier["system"], identifier["value"]))
+    elif name and birth_date is not None:
+        tokens.append(person_token(keys, name_key(name), birth_date.isoformat()))
+    candidates: list[Candidate] = []
+    for token in tokens:
+        for patient_key, row, content in _stored(session, keys, token):
+            if row.type == "Patient" and patient_key != SHARED:
+                patient = msgspec.json.decode(content.body)
+                candidates.append(Candidate(patient_key, content.id, names_of(patient), patient.get("birthDate"), is_current(patient), by_identifier))
+    return grade(candidates, name=name, birth_date=birth_date)
+
+
+def ids_by_identifier(session: Session, keys: Keys, resource_type: str, system: str, value: str) -> list[str]:
+    """FHIR ids of the stored resources of a type that carry an identifier; several where it is not unique."""
+    found = _stored(session, keys, identifier_token(keys, resource_type, system, value))
+    return sorted({content.id for _, row, content in found if row.type == resource_type})
+
+
+def labels_of(session: Session, keys: Keys, resource_type: str, resource_id: str) -> tuple[Label, ...] | None:
+    """The labels of a shared resource, or None if it isn't stored."""
+    token = id_token(keys, resource_type, resource_id)
+    row = session.exec(
+        select(StoredResource).where(StoredResource.patient_key == SHARED, StoredResource.type == resource_type, StoredResource.id_token == token)
+    ).first()
+    if row is None:
+        return None
+    content = open_vault(session, keys, SHARED).open_resource(row.type, row.id_token, row.version, row.body)
+    return tuple(Label(*label) for label in content.labels)

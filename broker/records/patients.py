@@ -1,0 +1,78 @@
+"""Patients as the database names them: blinded keys, opened vaults, epochs, and the check that the key is the right one."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import Session, col, select
+
+from broker import clock
+from broker.crypto import Keys
+from broker.records.errors import OtherKey, UnknownPatient
+from broker.records.models import SHARED, KeyFingerprint, Patient
+from broker.records.vault import Vault, new_vault, unwrap
+
+
+def check_keys(session: Session, keys: Keys) -> None:
+    """Remember the key-encryption key at first use. Raises OtherKey when the database was filled with another one."""
+    new = insert(KeyFingerprint).values(id=1, fingerprint=keys.fingerprint, seen_at=clock.now()).on_conflict_do_nothing()
+    session.execute(new)
+    known = session.exec(select(KeyFingerprint.fingerprint)).one()
+    if not hmac.compare_digest(known, keys.fingerprint):
+        raise OtherKey
+
+
+def _vault(keys: Keys, row: Patient) -> Vault:
+    return unwrap(keys, row.patient_key, row.wrapped_key, row.fhir_id_sealed, row.epoch)
+
+
+def open_vault(session: Session, keys: Keys, patient_key: UUID) -> Vault:
+    """The patient's opened data key. Raises UnknownPatient, and RecordUnreadable when it doesn't open."""
+    row = session.exec(select(Patient).where(Patient.patient_key == patient_key)).first()
+    if row is None:
+        raise UnknownPatient
+    return _vault(keys, row)
+
+
+def find_patient(session: Session, keys: Keys, fhir_id: str) -> UUID | None:
+    """The blinded key of a patient by FHIR id, or None if nothing is kept of such a patient."""
+    patient_key = keys.patient_key(fhir_id)
+    return session.exec(select(Patient.patient_key).where(Patient.patient_key == patient_key)).first()
+
+
+def bump_epoch(session: Session, patient_key: UUID) -> int:
+    """Move the patient's epoch on, in the transaction that changes the consents; returns the new one. Raises UnknownPatient."""
+    changed = sa.update(Patient).where(col(Patient.patient_key) == patient_key).values(epoch=col(Patient.epoch) + 1).returning(col(Patient.epoch))
+    epoch = session.execute(changed).scalar_one_or_none()
+    if epoch is None:
+        raise UnknownPatient
+    return int(epoch)
+
+
+def vaults_for(session: Session, keys: Keys, fhir_ids: Collection[str], *, shared: bool) -> dict[UUID, Vault]:
+    """Opened vaults of these patients by blinded key, made where there are none; with ``shared`` also that of shared resources.
+
+    Two that meet the same new patient agree: the first row stands, and the other opens it.
+    """
+    wanted = {keys.patient_key(fhir_id): fhir_id for fhir_id in fhir_ids} | ({SHARED: ""} if shared else {})
+    if not wanted:
+        return {}
+    found = {row.patient_key: _vault(keys, row) for row in _rows(session, wanted)}
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        now = clock.now()
+        rows = []
+        for patient_key in missing:
+            _, wrapped_key, fhir_id_sealed = new_vault(keys, patient_key, wanted[patient_key])
+            rows.append({"patient_key": patient_key, "wrapped_key": wrapped_key, "fhir_id_sealed": fhir_id_sealed, "created_at": now})
+        session.execute(insert(Patient).on_conflict_do_nothing(), rows)
+        found |= {row.patient_key: _vault(keys, row) for row in _rows(session, missing)}
+    return found
+
+
+def _rows(session: Session, patient_keys: Collection[UUID]) -> list[Patient]:
+    return list(session.exec(select(Patient).where(col(Patient.patient_key).in_(patient_keys))))

@@ -1,0 +1,165 @@
+"""Reading records for a release: raw asynchronous psycopg, binary, prepared, a constant number of queries.
+
+Types, dates and denied labels are decided in SQL, so that an excluded body is neither fetched nor decrypted. Nothing here asks
+whether the caller may read: that is decided before (``release``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+
+from broker.crypto import Keys
+from broker.fhir import definitions
+from broker.records.labelling import IN_TEXT
+from broker.records.models import SHARED
+from broker.records.tokens import id_token, label_tokens
+from broker.records.vault import Vault, unwrap
+
+Cursor = psycopg.AsyncCursor[Any]
+
+
+class Window(NamedTuple):
+    """Clinical dates a release may reach, both ends included; None is open.
+
+    A resource whose period overlaps the window is in it. One without a readable date is in no bounded window, except of types that
+    have no clinical date at all, such as Patient (``fhir.definitions.clinical_dates``).
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+class Row(NamedTuple):
+    """A stored resource, still sealed."""
+
+    patient_key: UUID
+    type: str
+    id_token: UUID
+    version: int
+    last_updated: datetime
+    body: bytes
+
+    @property
+    def place(self) -> tuple[str, UUID]:
+        """Where it stands in the order of :func:`read`; give the last row's as ``after`` for the next page."""
+        return self.type, self.id_token
+
+
+class Opened(NamedTuple):
+    """A stored resource, opened."""
+
+    id: str
+    type: str
+    version: int
+    last_updated: datetime
+    labels: tuple[str, ...]  #: codes; always one of N, R, V, or ``unclassified``
+    body: bytes  #: as it was given, byte for byte
+
+
+_COLUMNS = "r.patient_key, r.type, r.id_token, r.version, r.last_updated, r.body"
+
+VAULT_SQL = "SELECT wrapped_key, fhir_id_sealed, epoch FROM patient WHERE patient_key = %s"
+
+_ALL = f"""
+SELECT {_COLUMNS} FROM resource r
+WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
+  AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
+ORDER BY r.type, r.id_token LIMIT %(limit)s
+"""
+
+_WINDOWED = f"""
+SELECT {_COLUMNS} FROM resource r
+JOIN unnest(%(types)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w(type, start_at, end_at) ON w.type = r.type
+WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
+  AND ((w.start_at IS NULL AND w.end_at IS NULL) OR (r.clinical_from IS NOT NULL
+       AND (w.end_at IS NULL OR r.clinical_from <= w.end_at) AND (w.start_at IS NULL OR coalesce(r.clinical_until, 'infinity') >= w.start_at)))
+  AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
+ORDER BY r.type, r.id_token LIMIT %(limit)s
+"""
+
+_ONE = f"SELECT {_COLUMNS} FROM resource r WHERE r.id_token = %s AND r.type = %s LIMIT 2"
+
+_LINKED = f"""
+SELECT {_COLUMNS} FROM resource r
+WHERE r.patient_key = %(shared)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
+  AND r.id_token IN (SELECT unnest(s.links) FROM resource s WHERE s.patient_key = %(patient_key)s AND s.type = ANY(%(source_types)s)
+                     AND s.id_token = ANY(%(sources)s))
+ORDER BY r.type, r.id_token
+"""
+
+
+async def vault(cursor: Cursor, keys: Keys, patient_key: UUID) -> Vault | None:
+    """The patient's opened data key with the epoch of the consents, or None if there is no such patient."""
+    await cursor.execute(VAULT_SQL, (patient_key,), prepare=True, binary=True)
+    row = await cursor.fetchone()
+    return None if row is None else unwrap(keys, patient_key, *row)
+
+
+async def read(
+    cursor: Cursor,
+    *,
+    patient_key: UUID,
+    types: Mapping[str, Window],
+    deny_tokens: Sequence[int],
+    after: tuple[str, UUID] | None = None,
+    limit: int | None = None,
+) -> list[Row]:
+    """The patient's resources of these types and dates that carry none of the denied labels, ordered by type and blinded id.
+
+    ``deny_tokens`` come from :func:`broker.records.tokens.label_tokens`; deny ``unclassified`` always. No types: no rows.
+    """
+    names = sorted(types)
+    parameters = {
+        "patient_key": patient_key,
+        "types": names,
+        "deny": list(deny_tokens),
+        "after_type": after[0] if after else "",
+        "after_token": after[1] if after else SHARED,
+        "limit": limit,
+    }
+    windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
+    if any(window != Window() for window in windows):
+        parameters |= {"starts": [window.start for window in windows], "ends": [window.end for window in windows]}
+        await cursor.execute(_WINDOWED, parameters, prepare=True, binary=True)
+    else:
+        await cursor.execute(_ALL, parameters, prepare=True, binary=True)
+    return [Row(*row) for row in await cursor.fetchall()]
+
+
+async def read_one(cursor: Cursor, keys: Keys, resource_type: str, resource_id: str) -> Row | None:
+    """One resource by type and id, whosever it is; compare ``patient_key`` and labels before opening it."""
+    await cursor.execute(_ONE, (id_token(keys, resource_type, resource_id), resource_type), prepare=True, binary=True)
+    rows = await cursor.fetchall()
+    return Row(*rows[0]) if len(rows) == 1 else None  # Two patients with one id can't be told apart: nobody gets either.
+
+
+async def read_linked(
+    cursor: Cursor, keys: Keys, *, patient_key: UUID, types: Sequence[str], sources: Sequence[tuple[str, UUID]], deny: Sequence[str] = ()
+) -> list[Row]:
+    """Shared resources (staff, organisations, products …) of these types that the given resources of a patient refer to.
+
+    ``sources`` are the places (:attr:`Row.place`) of what is really released: a psychiatrist that only a withheld encounter names
+    must not appear. ``deny`` are label codes. Open the rows with the vault of ``models.SHARED``.
+    """
+    parameters = {
+        "shared": SHARED,
+        "patient_key": patient_key,
+        "types": sorted(types),
+        "deny": label_tokens(keys, SHARED, deny),
+        "source_types": sorted({source[0] for source in sources}),
+        "sources": [source[1] for source in sources],
+    }
+    await cursor.execute(_LINKED, parameters, prepare=True, binary=True)
+    return [Row(*row) for row in await cursor.fetchall()]
+
+
+def open_row(vault: Vault, row: Row) -> Opened:
+    """Decrypt and unpack a row. Raises RecordUnreadable when its bytes or place were changed."""
+    content = vault.open_resource(row.type, row.id_token, row.version, row.body)
+    labels = tuple(label.code for label in content.labels if not label.code.startswith(IN_TEXT))
+    return Opened(content.id, row.type, row.version, row.last_updated, labels, content.body)

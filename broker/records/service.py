@@ -1,0 +1,44 @@
+"""The front door of the records: patients, their sealed resources, ingest, and reading for a release."""
+
+from __future__ import annotations
+
+from broker.records.ingest import Progress, Refused, Report, ingest
+from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
+from broker.records.lookup import match
+from broker.records.matching import Match
+from broker.records.models import SHARED
+from broker.records.patients import bump_epoch, check_keys, find_patient, open_vault
+from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, read, read_linked, read_one, vault
+from broker.records.tokens import id_token, label_tokens
+from broker.records.vault import Vault
+
+__all__ = [
+    "FREE_TEXT",
+    "SHARED",
+    "UNCLASSIFIED",
+    "VAULT_SQL",
+    "Label",
+    "Match",
+    "Opened",
+    "Progress",
+    "Refused",
+    "Report",
+    "Row",
+    "Vault",
+    "Window",
+    "bump_epoch",
+    "check_keys",
+    "denied",
+    "find_patient",
+    "id_token",
+    "ingest",
+    "label_tokens",
+    "labels_for",
+    "match",
+    "open_row",
+    "open_vault",
+    "read",
+    "read_linked",
+    "read_one",
+    "vault",
+]

@@ -1,0 +1,164 @@
+"""One data key per patient, and what is sealed with it.
+
+A :class:`Vault` is a patient's opened data key. The key lies in the database wrapped by the key-encryption key; destroying the wrapped
+key destroys every copy of the patient's records, those in backups too. A record is compressed, then sealed with AES-256-GCM; patient,
+type, blinded id and version are bound to it as associated data, so that a row moved to another place or given another version
+does not open.
+
+Layout of a stored body: 12-byte nonce, then the sealed bytes of ``format (1 byte) · zstd frame``; the frame holds
+``length of header (4 bytes, big-endian) · header (JSON) · the resource's bytes as they were given``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import threading
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+import zstandard
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from broker.crypto import KEY_BYTES, NONCE_BYTES, Keys, KeyUnusable, seal, unseal
+from broker.records.errors import RecordUnreadable
+
+#: Written before each zstd frame: which dictionary made it. Old ones stay readable for ever; see docs/decisions/0005.
+FORMAT = 1
+DICTIONARIES = {1: Path(__file__).with_name("dictionary-1.zdict")}
+
+#: zstd level: above it the gain is small and ingest gets slower (docs/decisions/0005).
+LEVEL = 3
+
+
+class StoredLabel(NamedTuple):
+    """A security label and what gave it."""
+
+    code: str
+    rule: str
+    version: str
+
+
+class _Header(msgspec.Struct, array_like=True):
+    id: str
+    labels: list[tuple[str, str, str]]
+
+
+_encode_header = msgspec.json.Encoder().encode
+_decode_header = msgspec.json.Decoder(_Header).decode
+
+
+class Content(NamedTuple):
+    """What a stored body holds: the resource's id, its labels, and its bytes as they were given."""
+
+    id: str
+    labels: tuple[StoredLabel, ...]
+    body: bytes
+
+
+@cache
+def _dictionary(number: int) -> zstandard.ZstdCompressionDict:
+    dictionary = zstandard.ZstdCompressionDict(DICTIONARIES[number].read_bytes())
+    dictionary.precompute_compress(level=LEVEL)
+    return dictionary
+
+
+class _Codecs(threading.local):
+    """zstd contexts of one thread; they must not be shared."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=LEVEL, dict_data=_dictionary(FORMAT))
+        self.decompressors: dict[int, zstandard.ZstdDecompressor] = {}
+
+    def decompressor(self, number: int) -> zstandard.ZstdDecompressor:
+        found = self.decompressors.get(number)
+        if found is None:
+            found = self.decompressors[number] = zstandard.ZstdDecompressor(dict_data=_dictionary(number))
+        return found
+
+
+_codecs = _Codecs()
+
+
+def _place(patient_key: UUID, resource_type: str, id_token: UUID, version: int) -> bytes:
+    return f"{patient_key.hex}|{resource_type}|{id_token.hex}|{version}".encode()
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A patient's opened data key. Keep it for one request, never longer."""
+
+    patient_key: UUID
+    data_key: bytes
+    fhir_id: str
+    epoch: int = 0  #: of the patient's consents, as read with the key
+
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        return AESGCM(self.data_key)
+
+    def _derived(self, purpose: bytes) -> bytes:
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"broker/patient/" + purpose).derive(self.data_key)
+
+    @cached_property
+    def subject(self) -> str:
+        """How the log names this patient: hex HMAC under the patient's own log key, meaningless once the data key is destroyed."""
+        return hmac.digest(self._derived(b"log"), self.patient_key.bytes, "sha256").hex()
+
+    @cached_property
+    def _content_key(self) -> bytes:
+        return self._derived(b"content")
+
+    def content_hash(self, body: bytes) -> bytes:
+        """Keyed hash of a body (16 bytes): equal for equal bytes of this patient, and says nothing of other patients'."""
+        return hmac.digest(self._content_key, body, "sha256")[:16]
+
+    def seal_resource(self, resource_type: str, id_token: UUID, version: int, content: Content) -> bytes:
+        """The bytes to store."""
+        header = _encode_header(_Header(content.id, list(content.labels)))
+        frame = _codecs.compressor.compress(len(header).to_bytes(4, "big") + header + content.body)
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, bytes((FORMAT,)) + frame, _place(self.patient_key, resource_type, id_token, version))
+
+    def open_resource(self, resource_type: str, id_token: UUID, version: int, stored: bytes) -> Content:
+        """What :meth:`seal_resource` sealed at this very place. Raises RecordUnreadable for any other bytes or place."""
+        try:
+            plain = self._cipher.decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], _place(self.patient_key, resource_type, id_token, version))
+            content = _codecs.decompressor(plain[0]).decompress(plain[1:])
+        except (InvalidTag, ValueError, KeyError, IndexError, zstandard.ZstdError) as error:
+            raise RecordUnreadable from error
+        end = 4 + int.from_bytes(content[:4], "big")
+        header = _decode_header(content[4:end])
+        return Content(header.id, tuple(StoredLabel(*label) for label in header.labels), content[end:])
+
+
+def _key_place(patient_key: UUID) -> bytes:
+    return b"data-key|" + patient_key.bytes
+
+
+def _id_place(patient_key: UUID) -> bytes:
+    return b"fhir-id|" + patient_key.bytes
+
+
+def new_vault(keys: Keys, patient_key: UUID, fhir_id: str) -> tuple[Vault, bytes, bytes]:
+    """A fresh data key: the vault, the wrapped key and the sealed FHIR id to store."""
+    data_key = os.urandom(KEY_BYTES)
+    vault = Vault(patient_key, data_key, fhir_id)
+    return vault, seal(keys.kek, data_key, _key_place(patient_key)), seal(data_key, fhir_id.encode(), _id_place(patient_key))
+
+
+def unwrap(keys: Keys, patient_key: UUID, wrapped_key: bytes, fhir_id_sealed: bytes, epoch: int) -> Vault:
+    """The vault of a stored patient. Raises RecordUnreadable when the key-encryption key is another or the row was changed."""
+    try:
+        data_key = unseal(keys.kek, wrapped_key, _key_place(patient_key))
+        fhir_id = unseal(data_key, fhir_id_sealed, _id_place(patient_key)).decode()
+    except KeyUnusable as error:
+        raise RecordUnreadable from error
+    return Vault(patient_key, data_key, fhir_id, epoch)
