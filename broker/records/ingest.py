@@ -26,7 +26,7 @@ from broker.records.lookup import ids_by_identifier, labels_of
 from broker.records.patients import check_keys
 from broker.records.preparing import Prepared, Refusal, Surroundings, Unchanged, prepare, survey
 from broker.records.rewriting import Condition
-from broker.records.sources import Entry, Part, Unreadable, files_of, parts
+from broker.records.sources import Entry, Part, Unreadable, bundle_part, files_of, parts
 from broker.records.storing import Collision, Stored, store
 
 #: Resources prepared and sealed at a time: what bounds the memory of a large Bundle.
@@ -132,11 +132,7 @@ def ingest(
     ``source`` names the system they came from, in the log; Invalid if it isn't a plain name. Never raises for what stands in the
     files; raises OtherKey when the database was filled with another key, and database errors.
     """
-    if source and not SOURCE.fullmatch(source):
-        raise Invalid("source: letters, digits and . _ : / - only, at most 64.")
-    run = _Run(database, keys, source, actor, max_depth)
-    with database.transaction() as session:
-        check_keys(session, keys)
+    run = _run(database, keys, source, actor, max_depth)
     files = files_of(paths)
     sizes = {file: file.stat().st_size if file.is_file() else 0 for file in files}
     report, done = Report(files=len(files)), 0
@@ -162,6 +158,22 @@ def ingest(
         _add(report, file, Stored(total - unchanged - len(second.refused), unchanged, second.refused))
         told(file, 0, Stored())
     return report
+
+
+def ingest_bundle(database: Database, keys: Keys, data: bytes, *, source: str = "", actor: str = "system", max_depth: int = 64) -> Report:
+    """One Bundle, or one resource, that is at hand as bytes; like :func:`ingest` of a file that holds it."""
+    stored, _ = _part(_run(database, keys, source, actor, max_depth), bundle_part(data), 1)
+    report = Report(files=1)
+    _add(report, Path("-"), stored)
+    return report
+
+
+def _run(database: Database, keys: Keys, source: str, actor: str, max_depth: int) -> _Run:
+    if source and not SOURCE.fullmatch(source):
+        raise Invalid("source: letters, digits and . _ : / - only, at most 64.")
+    with database.transaction() as session:
+        check_keys(session, keys)
+    return _Run(database, keys, source, actor, max_depth)
 
 
 def _add(report: Report, file: Path, stored: Stored) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from broker.records.ingest import Progress, Refused, Report, ingest
+from broker.records.compartment import SHARED_TYPES
+from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import match
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, open_vault
+from broker.records.preparing import spoken
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, read, read_linked, read_one, vault
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault
@@ -15,6 +17,7 @@ from broker.records.vault import Vault
 __all__ = [
     "FREE_TEXT",
     "SHARED",
+    "SHARED_TYPES",
     "UNCLASSIFIED",
     "VAULT_SQL",
     "Label",
@@ -32,6 +35,7 @@ __all__ = [
     "find_patient",
     "id_token",
     "ingest",
+    "ingest_bundle",
     "label_tokens",
     "labels_for",
     "match",
@@ -40,5 +44,6 @@ __all__ = [
     "read",
     "read_linked",
     "read_one",
+    "spoken",
     "vault",
 ]

@@ -109,12 +109,11 @@ def parts(file: Path) -> Iterator[Part]:
             if ".ndjson" in file.name.lower() or ".jsonl" in file.name.lower():
                 yield from _lines(opened, plain)
             else:
-                data = _read_all(opened, MAX_BUNDLE_BYTES)
-                part = _bundle(data)
-                part.bytes_done, part.digest = plain.tell(), sha256(data).hexdigest()
+                part = bundle_part(_read_all(opened, MAX_BUNDLE_BYTES))
+                part.bytes_done = plain.tell()
                 yield part
-    except (TooLarge, Malformed) as error:
-        yield Part([Unreadable("$", error.problems or (Problem("$", error.code, error.detail),))])
+    except TooLarge as error:
+        yield Part([Unreadable("$", error.problems)])
     except (EOFError, zlib.error, gzip.BadGzipFile):
         yield _unreadable("bad-gzip", "The gzip file is damaged or ends too early. What came before has been read.")
     except OSError as error:
@@ -143,6 +142,16 @@ def _lines(opened: BinaryIO, plain: BinaryIO) -> Iterator[Part]:
     if part.entries:
         part.bytes_done, part.digest = plain.tell(), hashed.hexdigest()
         yield part
+
+
+def bundle_part(data: bytes) -> Part:
+    """A Bundle's or single resource's bytes as a part; what is wrong with the whole of it is an Unreadable entry."""
+    try:
+        part = _bundle(data)
+    except (TooLarge, Malformed) as error:
+        part = Part([Unreadable("$", error.problems or (Problem("$", error.code, error.detail),))])
+    part.digest = sha256(data).hexdigest()
+    return part
 
 
 def _bundle(data: bytes) -> Part:
