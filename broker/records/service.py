@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broker.records.compartment import SHARED_TYPES
+from broker.records.dates import clinical_dates
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import match
@@ -31,6 +32,7 @@ __all__ = [
     "Window",
     "bump_epoch",
     "check_keys",
+    "clinical_dates",
     "denied",
     "find_patient",
     "id_token",
