@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import orjson
+import msgspec
 import psycopg
 
 from broker.audit import store
@@ -27,15 +27,31 @@ from broker.database import Database
 FETCH = 2048
 
 _ENTRIES = """
-SELECT l.index, e.leaf, e.id::text, to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.type, e.actor,
+SELECT l.index, l.hash, e.leaf, e.id::text, to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), e.type, e.actor,
        e.application, e.grant_id, e.recipient, e.purpose, e.subject, e.outcome, e.release_id::text
 FROM log_entry l LEFT JOIN audit_event e ON e.id = l.event_id
 WHERE l.index < %s
 ORDER BY l.index
 """
 
-#: The leaf's members in the order of the columns above.
-_MEMBERS = ("type", "actor", "app", "grant", "recipient", "purpose", "subject", "outcome", "release")
+
+class _Said(msgspec.Struct):
+    """What a leaf says, member by member in the order of the columns above. Facts stand in the leaf alone."""
+
+    seq: str
+    t: str
+    type: str
+    actor: str
+    app: str | None = None
+    grant: str | None = None
+    recipient: str | None = None
+    purpose: str | None = None
+    subject: str | None = None
+    outcome: str | None = None
+    release: str | None = None
+
+
+_read = msgspec.json.Decoder(_Said).decode
 
 _UNLOGGED = """
 SELECT e.id::text FROM audit_event e, log_state s
@@ -63,6 +79,7 @@ class DatabaseSource:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._hashes = b""
 
     def checkpoint(self) -> str:
         """The newest stored checkpoint."""
@@ -74,20 +91,23 @@ class DatabaseSource:
     def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
         """The entries in order, each compared with its columns."""
         held: list[bytes] = []
+        hashes: list[bytes] = []
         expected = 0
         with self._connection.cursor(name="log_entries") as cursor:
             cursor.itersize = FETCH
-            for row in cursor.execute(_ENTRIES, (size,)):
-                if row[0] != expected:
+            for index, item, leaf, *columns in cursor.execute(_ENTRIES, (size,), binary=True):
+                if index != expected:
                     raise Broken("entry-missing", f"entry {expected}")
-                if row[1] is None:
+                if leaf is None:
                     raise Broken("entry-missing", f"entry {expected}", "audit_event")
-                _compare_columns(row)
-                held.append(row[1].encode())
+                _compare_columns(index, leaf, columns)
+                held.append(leaf.encode())
+                hashes.append(item)
                 expected += 1
                 if len(held) == TILE_WIDTH:
+                    self._hashes = b"".join(hashes)
                     yield held
-                    held = []
+                    held, hashes = [], []
         if held:
             yield held
 
@@ -96,8 +116,11 @@ class DatabaseSource:
         address = Address(level, number, width)
         try:
             stored = store.hashes(self._connection, level, number, width)
-            if width == TILE_WIDTH and stored != store.gathered(self._connection, level, number, width):
-                raise Broken("tile-changed", address.path, "log_entry" if level == 0 else f"log_tile {level - 1}")
+            if width == TILE_WIDTH:
+                # The leaf hashes of the bundle at hand came with it.
+                below = self._hashes if level == 0 else store.gathered(self._connection, level, number, width)
+                if stored != below:
+                    raise Broken("tile-changed", address.path, "log_entry" if level == 0 else f"log_tile {level - 1}")
         except LogDamaged as error:
             raise Broken("tile-missing", address.path) from error
         return stored
@@ -142,13 +165,12 @@ class DatabaseSource:
         return self._rows(query, parameters)[0][0]
 
 
-def _compare_columns(row: tuple[Any, ...]) -> None:
-    """Raise Broken unless the columns say what the leaf says. A leaf that isn't JSON is not one that we wrote."""
-    index, leaf, event_id, at, *columns = row
+def _compare_columns(index: int, leaf: str, columns: list[str | None]) -> None:
+    """Raise Broken unless the columns say what the leaf says. A leaf of another form is not one that we wrote."""
     try:
-        document = orjson.loads(leaf)
-        said = (document["seq"], f"{document['t'][:-1]}000Z", *[document.get(member) for member in _MEMBERS])
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        said = _read(leaf)
+    except msgspec.MsgspecError as error:
         raise Broken("entry-changed", f"entry {index}", "audit_event.leaf") from error
-    if said != (event_id, at, *columns):
+    said.t = f"{said.t[:-1]}000"
+    if msgspec.structs.astuple(said) != tuple(columns):
         raise Broken("columns-differ", f"entry {index}")

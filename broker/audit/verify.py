@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from broker.audit.findings import Broken, Finding
 from broker.audit.note import Checkpoint, NoteInvalid, SignatureInvalid, Verifier, to_base64
 from broker.audit.tiles import Address
-from broker.audit.tree import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash
+from broker.audit.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash
 
 
 class Source(Protocol):
@@ -84,7 +84,7 @@ def verify(source: Source, verifier: Verifier, *, older: Iterable[str] = ()) -> 
         seen = _open(source.checkpoint(), verifier, "checkpoint")
         saved = [_saved(note, verifier, seen, at) for at, note in enumerate(older, 1)]
         stored = (_stored(size, note, verifier) for size, note in source.history())
-        _recompute(source, seen, heapq.merge(sorted(saved), stored))
+        _recompute(source, seen, _Marks(heapq.merge(sorted(saved), stored)))
         figures = source.finish(seen)
     except Broken as broken:
         return Report(verifier.name, seen.size if seen else 0, to_base64(seen.root) if seen else "", broken.finding, {})
@@ -116,16 +116,31 @@ def _stored(size: int, note: str, verifier: Verifier) -> _Mark:
     return _Mark(size, False, checkpoint.root, where)
 
 
-def _recompute(source: Source, checkpoint: Checkpoint, marks: Iterator[_Mark]) -> None:
+class _Marks:
+    """The marks still ahead, by size."""
+
+    def __init__(self, marks: Iterator[_Mark]) -> None:
+        self._marks = marks
+        self.next = next(marks, None)
+
+    def up_to(self, size: int) -> Iterator[_Mark]:
+        """The marks up to a size, each taken off."""
+        while self.next is not None and self.next.size <= size:
+            mark, self.next = self.next, next(self._marks, None)
+            yield mark
+
+
+def _recompute(source: Source, checkpoint: Checkpoint, marks: _Marks) -> None:
     frontier = Frontier()
-    mark = _reach(next(marks, None), marks, frontier)
+    _hold(marks.up_to(0), frontier)
     for number, entries in enumerate(source.bundles(checkpoint.size)):
         hashes = [leaf_hash(entry) for entry in entries]
         _compare_entries(source, number, hashes)
-        for item in hashes:
-            frontier.append(item)
-            if mark is not None and mark.size == frontier.size:
-                mark = _reach(mark, marks, frontier)
+        start = frontier.size
+        for mark in marks.up_to(start + len(hashes)):
+            frontier.extend(hashes[frontier.size - start : mark.size - start])
+            _hold([mark], frontier)
+        frontier.extend(hashes[frontier.size - start :])
         for tile in frontier.completed:
             if tile.level > 0:
                 _compare_tile(source, tile.level, tile.number, tile.hashes)
@@ -134,20 +149,18 @@ def _recompute(source: Source, checkpoint: Checkpoint, marks: Iterator[_Mark]) -
         raise Broken("entry-missing", f"entry {frontier.size}")
     for level, edge in enumerate(frontier.edge):
         if edge and level > 0:
-            _compare_tile(source, level, (checkpoint.size >> (8 * level)) // TILE_WIDTH, b"".join(edge))
-    if mark is not None:
-        raise Broken("history-shortened", mark.where, f"{checkpoint.size} < {mark.size}")
+            _compare_tile(source, level, (checkpoint.size >> (TILE_HEIGHT * level)) // TILE_WIDTH, b"".join(edge))
+    if marks.next is not None:
+        raise Broken("history-shortened", marks.next.where, f"{checkpoint.size} < {marks.next.size}")
     if frontier.root() != checkpoint.root:
         raise Broken("root-differs", f"checkpoint {checkpoint.size}")
 
 
-def _reach(mark: _Mark | None, marks: Iterator[_Mark], frontier: Frontier) -> _Mark | None:
-    """Check every mark at the present size; returns the next one further on."""
-    while mark is not None and mark.size == frontier.size:
+def _hold(marks: Iterable[_Mark], frontier: Frontier) -> None:
+    """Each of these marks is of the present size: the root must be theirs."""
+    for mark in marks:
         if frontier.root() != mark.root:
             raise Broken("history-rewritten" if mark.saved else "checkpoint-differs", mark.where)
-        mark = next(marks, None)
-    return mark
 
 
 def _compare_entries(source: Source, number: int, hashes: Sequence[bytes]) -> None:
@@ -170,6 +183,6 @@ def _compare_tile(source: Source, level: int, number: int, expected: bytes) -> N
 def expected_tiles(size: int) -> int:
     """How many full tiles a tree of ``size`` entries has, on all levels."""
     count = 0
-    while size := size >> 8:
+    while size := size >> TILE_HEIGHT:
         count += size
     return count

@@ -277,7 +277,8 @@ class TestARestoredDatabase:
             row = {**service.event_row(event()), "xid": str(self.FAR + start + number)}
             owner.execute(f"INSERT INTO audit_event ({', '.join(row)}) VALUES ({', '.join(f'%({name})s' for name in row)})", row)
 
-    def test_what_was_not_sealed_is_sealed_and_new_events_are_seen(self, sequencer, owner, record_many, check):
+    def test_what_was_not_sealed_is_sealed_and_new_events_are_seen(self, sequencer, owner, record_many, check, monkeypatch):
+        monkeypatch.setattr(module, "BATCH", 2)
         record_many(5)
         self.restored(owner, 3)
         assert sequencer.seal_once() == 5

@@ -122,6 +122,30 @@ def test_a_restored_frontier_goes_on_as_the_old_one(size):
     assert restored.root() == slow_root(entries)
 
 
+@pytest.mark.parametrize("start", [0, 1, 200, 256, 512])
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257])
+def test_extending_is_appending(start, count):
+    entries = [tree.leaf_hash(entry) for entry in numbered(start + count + 300)]
+    one, other = tree.Frontier(), tree.Frontier()
+    for item in entries:
+        one.append(item)
+    for part in (entries[:start], entries[start : start + count], entries[start + count :]):
+        other.extend(part)
+    assert (one.size, one.root(), one.edge, one.completed) == (other.size, other.root(), other.edge, other.completed)
+
+
+def test_whole_tiles_of_whole_tiles():
+    frontier = tree.Frontier()
+    for _ in range(257):
+        frontier.extend([b"\0" * 32] * 256)
+    assert [len(edge) for edge in frontier.edge] == tree.edge_widths(257 * 256)
+    assert [(tile.level, tile.number) for tile in frontier.completed][255:] == [(0, 255), (1, 0), (0, 256)]
+    slow = tree.Frontier()
+    for _ in range(257 * 256):
+        slow.append(b"\0" * 32)
+    assert slow.root() == frontier.root()
+
+
 def test_a_frontier_that_does_not_fit_its_size_is_refused():
     with pytest.raises(ValueError):
         tree.Frontier.restored(3, [[b"\0" * 32] * 2])
