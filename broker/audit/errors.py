@@ -23,10 +23,10 @@ class NotSealedYet(NotFound):
 
 
 class LogDamaged(BrokerError):
-    """The log does not fit together any more. Nothing is signed and nothing is released."""
+    """The log does not fit together any more; nothing is signed."""
 
     status = 500
     code = "log-damaged"
-    zh = "日志不再自洽：已停止签署与传输。"
+    zh = "日志不再自洽，已停止签署。"
     help_en = "Run `broker audit verify`, keep every copy of old checkpoints, and tell the auditor."
     help_zh = "请运行 broker audit verify，保留所有旧检查点副本，并通知审计员。"

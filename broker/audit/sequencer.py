@@ -97,9 +97,10 @@ class Sequencer:
             try:
                 with self._connected() as connection:
                     self._serve(connection, stop)
-            except (psycopg.Error, LogDamaged, Overtaken) as error:
+            except Exception as error:  # A thread that died quietly would leave the log unsealed.
                 self.trouble = f"{type(error).__name__}: {error}"
-                logger.critical("the log is not being sealed: %s", self.trouble)
+                known = isinstance(error, psycopg.Error | LogDamaged | Overtaken)
+                logger.critical("the log is not being sealed: %s", self.trouble, exc_info=not known)
                 stop.wait(STANDBY)
 
     def seal_once(self) -> int:
@@ -131,6 +132,7 @@ class Sequencer:
 
     def _serve(self, connection: Connection, stop: threading.Event) -> None:
         while not _locked(connection):
+            self.trouble = None  # Another one is at work, which is as it should be.
             if stop.wait(STANDBY):
                 return
         fence = self._take_over(connection)

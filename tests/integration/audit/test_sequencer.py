@@ -142,6 +142,21 @@ def test_many_batches(sequencer, record_many, owner, monkeypatch, check):
     assert check() is None
 
 
+def test_nothing_ends_the_thread_quietly(sequencer, record, owner, monkeypatch, caplog):
+    monkeypatch.setattr(module, "STANDBY", 0.02)
+    record(event())
+
+    def fail(*_):
+        raise RuntimeError("unforeseen")
+
+    with running(sequencer):
+        with monkeypatch.context() as patch:
+            patch.setattr(Checkpoint, "signed", fail)
+            wait_for(lambda: sequencer.trouble == "RuntimeError: unforeseen")
+        wait_for(lambda: checkpoints(owner) == [1] and sequencer.trouble is None)
+    assert "unforeseen" in caplog.text
+
+
 class TestTwoSequencers:
     def test_the_second_waits_and_takes_over(self, log_database, test_settings, keys, record, owner, check, monkeypatch):
         monkeypatch.setattr(module, "STANDBY", 0.05)
