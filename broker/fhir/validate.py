@@ -179,7 +179,8 @@ def _path(place: Place | None) -> str:
     steps: list[str] = []
     while place is not None:
         above, name, index = place
-        steps.append(shown_key(name.removeprefix("_")) if index is None else f"{shown_key(name.removeprefix('_'))}[{index}]")
+        shown = name if name == "$" else shown_key(name.removeprefix("_"))  # $ is a value that is no resource at all.
+        steps.append(shown if index is None else f"{shown}[{index}]")
         place = above
     return ".".join(reversed(steps))
 

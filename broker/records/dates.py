@@ -41,6 +41,8 @@ def span(text: str) -> tuple[datetime, datetime] | None:
         elif len(text) == 10:
             start = datetime.fromisoformat(text).replace(tzinfo=UTC)
             end = start + timedelta(days=1)
+        elif text[4:5] != "-":
+            return None
         else:
             # A leap second is the second before it; digits beyond a microsecond don't matter here.
             moment = _clamped(datetime.fromisoformat(text.replace(":60", ":59", 1) if text[17:19] == "60" else text))
