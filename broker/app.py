@@ -35,6 +35,7 @@ from broker.records import service as records
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
+from broker.release.transmissions import build_router as transmissions_router
 from broker.settings import Settings, settings
 
 log = logging.getLogger("broker")
@@ -143,8 +144,9 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
             preview=preview_of(app),
             holds=feedback.holds,
         ),
-        feedback_router(keys=installation.keys),
+        feedback_router(keys=installation.keys, days=chosen.feedback_days),
         release_router(catalogue.types),
+        transmissions_router(installation.keys),
         operations(installation),
     ):
         app.include_router(router)

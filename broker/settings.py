@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     log_signing_key: SecretStr | None = Field(
         None, description="Private Ed25519 key (PEM) that signs log checkpoints. Unset: created once under BROKER_VAR/keys, mode 0600."
     )
+    hospital: str = Field(
+        "hospital",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Organisation id of the hospital that runs this broker: the sender in the transmission log.",
+    )
     log_origin: str = Field(
         "broker.hospital.example/disclosure-log", description="Origin line of log checkpoints: a URL without scheme; no spaces, no plus sign."
     )

@@ -92,6 +92,15 @@ def database_url(server: str, template: str) -> Iterator[str]:
     _drop(server, name)
 
 
+@pytest.fixture(scope="module")
+def module_database_url(server: str, template: str) -> Iterator[str]:
+    """URL of a migrated database that this module's tests share, for stories that are costly to set up."""
+    name = f"broker_module_{os.getpid()}_{next(_numbers)}"
+    _create(server, name, template)
+    yield _named(server, name)
+    _drop(server, name)
+
+
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """The test's database as the web process sees it (role broker_web)."""

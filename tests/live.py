@@ -46,7 +46,7 @@ def hospital(database_url: str, folder: Path, **settings) -> Iterator[Story]:
     """A demo hospital that serves on a free port: its cast, and the story's verbs to call it with."""
     listener = uvicorn.Config("unused", host="127.0.0.1", port=0).bind_socket()
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    chosen = Settings(var=folder, database_url=database_url, base_url=base_url, **settings)
+    chosen = Settings(var=folder, database_url=database_url, base_url=base_url, hospital="renhe", **settings)
     installation = open_installation(chosen)
     cast: Cast = seed(installation)
     with serving(installation, listener):

@@ -30,7 +30,7 @@ def demo(
     ready_database()
     listener = uvicorn.Config("unused", host="127.0.0.1", port=port).bind_socket()
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    chosen = settings().model_copy(update={"base_url": base_url})
+    chosen = settings().model_copy(update={"base_url": base_url, "hospital": "renhe"})
     installation = open_installation(chosen)
     config = uvicorn.Config(
         create_app(installation), host="127.0.0.1", port=port, http=UnbufferedProtocol, log_level="warning", server_header=False, lifespan="on"

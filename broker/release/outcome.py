@@ -31,9 +31,10 @@ def about(caller: ReleaseCaller, *, patient: UUID | None, subject: str | None, r
     )
 
 
-def permitted(common: Event, release: UUID, decision: Decision, *, plan: str, epoch: int, types: Sequence[str]) -> Event:
+def permitted(common: Event, release: UUID, decision: Decision, *, sender: str, plan: str, epoch: int, types: Sequence[str]) -> Event:
     """The intent: committed before the first resource is read."""
     facts: Mapping[str, str | int | bool | list[str]] = {
+        "sender": sender,
         "policy": decision.revision,
         "engine": decision.engine,
         "input": decision.input_hash,
@@ -62,7 +63,9 @@ def sent(common: Event, ready: Ready, *, complete: bool, manifest: str) -> Event
         "digest": ready.digest,
         "manifest": manifest,
     }
-    return replace(common, type="release.sent", outcome="sent" if complete else "partial", release=ready.release, facts=facts)
+    return replace(
+        common, type="release.sent" if complete else "release.partial", outcome="sent" if complete else "partial", release=ready.release, facts=facts
+    )
 
 
 def failed(common: Event, release: UUID, reason: str) -> Event:

@@ -272,7 +272,7 @@ async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spen
     """Record the intent and spend one release of the grant in one transaction; None where none is left."""
     event = outcome.permitted(
         permitted.common, release_id, permitted.decision,
-        plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch, types=tuple(permitted.plan.types),
+        sender=parts.settings.hospital, plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch, types=tuple(permitted.plan.types),
     )  # fmt: skip
     row = audit.event_row(event)
     async with parts.intents.release_connection() as connection, connection.transaction():
