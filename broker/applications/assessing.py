@@ -53,7 +53,7 @@ def judge(
     """What policy says about each patient at this moment, under these terms."""
     grant = GrantFacts(
         id=str(application.id),
-        application=application.number or "",
+        application=application.number or str(application.id),
         status="proposed",
         valid_from=clock.epoch(at),
         valid_until=clock.epoch(day_end(terms.valid_until)),

@@ -16,7 +16,7 @@ from broker.applications.models import Application, ApplicationPatient
 from broker.applications.people import Actor
 from broker.applications.rules import check_recipient
 from broker.crypto import Keys
-from broker.errors import Forbidden, Problem
+from broker.errors import Forbidden, NotFound, Problem, Unavailable
 from broker.records import service as records
 
 #: Fields of the form that are kept sealed and never stand in ``Application.form``.
@@ -101,5 +101,8 @@ def patients_of(session: Session, application: Application) -> Sequence[Applicat
 
 
 def _opened(session: Session, keys: Keys, application: Application, row: ApplicationPatient) -> dict[str, Any]:
-    vault = records.open_vault(session, keys, row.patient_key)
+    try:
+        vault = records.open_vault(session, keys, row.patient_key)
+    except (NotFound, Unavailable):
+        return {}
     return sealing.unseal_typed(vault.data_key, row.patient_key, application.id, row.typed_sealed)

@@ -82,7 +82,7 @@ def one(session: Session, keys: Keys, sight: Sight) -> ApplicationOut:
         **_summary(application, _people(session, [application.requester_id]), assessing.latest(session, application), grant),
         lawful_basis=form.get("lawful_basis"),
         patients=[
-            PatientOut(position=place, identifier=typed["identifier"], name=typed.get("name"), birthDate=typed.get("birthDate"))
+            PatientOut(position=place, identifier=typed.get("identifier"), name=typed.get("name"), birthDate=typed.get("birthDate"))
             for place, typed in enumerate(typed_patients(session, keys, application), start=1)
         ],
         data=form.get("data") or [],

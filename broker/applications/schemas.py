@@ -153,10 +153,10 @@ class PersonOut(BaseModel):
 
 
 class PatientOut(BaseModel):
-    """A patient as the applicant named them."""
+    """A patient as the applicant named them; nothing is left of one whose key was destroyed."""
 
     position: int
-    identifier: dict[str, str]
+    identifier: dict[str, str] | None
     name: str | None
     birthDate: str | None  # noqa: N815
 

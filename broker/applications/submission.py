@@ -46,14 +46,13 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
     application.patients_sealed = None
     application.content_hash = content_hash(terms.to_json(), patients_digest(patients))
     application.round += 1
-    application.submitted_at = clock.now()
     session.add(application)
-    if application.number is None:
-        application.number = _next_number(session)
     session.flush()
-    assessment = assessing.assess(
-        session, means, application, terms, {patient_key: position for position, patient_key in enumerate(patients, start=1)}
-    )
+    places = {patient_key: position for position, patient_key in enumerate(patients, start=1)}
+    assessment = assessing.assess(session, means, application, terms, places)
+    # The number comes last: from here on other submissions wait, and policy has been asked already.
+    application.number = application.number or _next_number(session)
+    application.submitted_at = clock.now()
     event = steps.event(application, who, "submitted", content=application.content_hash, patients=len(patients), assessed=assessment.effect)
     steps.store(
         session,
@@ -122,6 +121,9 @@ def _matched(session: Session, means: Means, typed: list[dict[str, Any]]) -> lis
     found: list[UUID | None] = []
     for said in typed:
         birth_date = said.get("birthDate")
+        if not said:  # Somebody whose key was destroyed since.
+            found.append(None)
+            continue
         match = records.match(session, means.keys, said["identifier"], said.get("name"), date.fromisoformat(birth_date) if birth_date else None)
         found.append(match.patient_key if match.grade == "certain" else None)
     problems = tuple(
