@@ -21,7 +21,7 @@ _NOT_PROSE = frozenset(
     [f"Address.{name}" for name in ("text", "line", "city", "district", "state", "postalCode", "country")]
     + [f"HumanName.{name}" for name in ("text", "family", "given", "prefix", "suffix")]
     + [f"{quantity}.unit" for quantity in ("Quantity", "Age", "Count", "Distance", "Duration")]
-    + ["Annotation.text", "Annotation.authorString", "Coding.version", "Coding.display", "ContactPoint.value", "Identifier.value"]
+    + ["Annotation.text", "Coding.version", "Coding.display", "ContactPoint.value", "Identifier.value"]
     + ["Reference.reference", "SampledData.data"]
 )
 _HIDDEN_CHILDREN = frozenset({"Attachment.url", "Attachment.data", "Attachment.hash", "Attachment.title", "CodeableConcept.text"})

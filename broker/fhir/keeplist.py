@@ -44,7 +44,7 @@ _TEXT = frozenset({"string", "markdown", "base64Binary", "xhtml"})
 #: Strings that are data, not prose, by the datatype that holds them. Annotation counts only where it is named itself.
 _DATA_STRINGS: Mapping[str, frozenset[str]] = {
     "Address": frozenset({"text", "line", "city", "district", "state", "postalCode", "country"}),
-    "Annotation": frozenset({"authorString", "text"}),
+    "Annotation": frozenset({"text"}),
     "Coding": frozenset({"version", "display"}),
     "ContactPoint": frozenset({"value"}),
     "HumanName": frozenset({"text", "family", "given", "prefix", "suffix"}),

@@ -8,7 +8,7 @@ so a plan can be too narrow by mistake, but never too wide.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -115,6 +115,10 @@ class ReleasePlan:
         return any(each.do == "pseudonym" for kept in self.types.values() for each in kept.transforms)
 
 
+#: Epoch seconds of the years 1 and 9999, beyond which there are no dates.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+
+
 def _moment(value: str, *, end: bool) -> int:
     """Epoch seconds of a date (UTC; its first or its last second) or of a date with time and offset."""
     if len(value) == len("2025-01-01"):
@@ -147,11 +151,20 @@ class _Reader:
             self._add("profile", "type", "must be a string")
         types = {name: self._type(each, f"types.{name}") for name, each in self._object(top.get("types"), "types", None).items()}
         deny = frozenset(self._strings(labels.get("deny", []), "labels.deny"))
-        obligations = tuple(self._objects(top.get("obligations", []), "obligations"))
-        consent = tuple(self._objects(top.get("consent", []), "consent"))
-        if self.problems:
+        obligations = tuple(each for _, each in self._objects(top.get("obligations", []), "obligations"))
+        consent = tuple(each for _, each in self._objects(top.get("consent", []), "consent"))
+        plan = None if self.problems else ReleasePlan(types, deny, str(ceiling), obligations, limits, profile, consent)
+        if plan is None or not self._writable(plan):
             raise PlanInvalid("The release plan has the wrong shape.", problems=tuple(self.problems))
-        return ReleasePlan(types, deny, str(ceiling), obligations, limits, profile, consent)
+        return plan
+
+    def _writable(self, plan: ReleasePlan) -> bool:
+        """Whether the plan can be written down again, so that its fingerprint can go on record."""
+        try:
+            return bool(plan.fingerprint)
+        except TypeError:
+            self._add("", "json", "holds a text or a number that does not go into JSON")
+        return False
 
     def _type(self, form: Any, path: str) -> TypePlan:
         given = self._object(form, path, ("elements", "period", "codes", "categories", "transforms"))
@@ -162,10 +175,7 @@ class _Reader:
         until = self._when(period.get("end"), f"{path}.period.end", end=True)
         if start is not None and until is not None and start > until:
             self._add(f"{path}.period", "period", "ends before it starts")
-        transforms = tuple(
-            self._transform(each, f"{path}.transforms[{index}]")
-            for index, each in enumerate(self._objects(given.get("transforms", []), f"{path}.transforms"))
-        )
+        transforms = tuple(self._transform(each, place) for place, each in self._objects(given.get("transforms", []), f"{path}.transforms"))
         return TypePlan(
             self._strings(given.get("elements", []), f"{path}.elements"),
             start,
@@ -187,7 +197,7 @@ class _Reader:
         return Transform(str(element), str(do), options)
 
     def _when(self, value: Any, path: str, *, end: bool) -> int | None:
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        if value is None or (type(value) is int and _FIRST <= value <= _LAST):
             return value
         try:
             return _moment(value, end=end)
@@ -211,15 +221,16 @@ class _Reader:
             self._add(f"{path}[{index}]", "type", "must be a string that is not empty")
         return () if wrong else tuple(value)
 
-    def _objects(self, value: Any, path: str) -> Iterator[dict[str, Any]]:
+    def _objects(self, value: Any, path: str) -> list[tuple[str, dict[str, Any]]]:
+        """The objects of a list, each with its place."""
         if not isinstance(value, list):
             self._add(path, "type", "must be a list of objects")
-            return
-        for index, each in enumerate(value):
-            if isinstance(each, dict):
-                yield each
-            else:
-                self._add(f"{path}[{index}]", "type", "must be an object")
+            return []
+        found = [(f"{path}[{index}]", each) for index, each in enumerate(value)]
+        for place, each in found:
+            if not isinstance(each, dict):
+                self._add(place, "type", "must be an object")
+        return [(place, each) for place, each in found if isinstance(each, dict)]
 
     def _object(self, value: Any, path: str, known: tuple[str, ...] | None) -> dict[str, Any]:
         if not isinstance(value, dict):

@@ -149,8 +149,8 @@ def _reach(keep: Keep, steps: list[str]) -> Iterator[tuple[Keep, Part]]:
         if steps[0] in (part.base, part.name):
             if len(steps) == 1:
                 yield keep, part
-            elif part.inside is not None:
-                yield from _reach(part.inside, steps[1:])
+            else:
+                yield from () if part.inside is None else _reach(part.inside, steps[1:])
 
 
 def _remove(holder: Keep, part: Part, transform: Transform) -> None:

@@ -28,7 +28,7 @@ STRINGS = {
     "ContactPoint": "value",
     "Identifier": "value",
     "SampledData": "data",
-    "Annotation": "text authorString",
+    "Annotation": "text",
 }
 ONLY = {"Reference": "reference type", "CodeableConcept": "coding", "Attachment": "contentType language size creation"}
 
