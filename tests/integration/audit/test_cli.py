@@ -34,7 +34,7 @@ def test_a_whole_log(run, log):
 
 
 def test_a_broken_log(run, log, unguarded):
-    unguarded.execute("UPDATE audit_event SET leaf = replace(leaf, '299', '298')")
+    unguarded.execute("UPDATE audit_event SET leaf = replace(leaf, '\"number\":299', '\"number\":298')")
     result = run("verify")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("entry 299: ")
