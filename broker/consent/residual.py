@@ -10,11 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import orjson
-
 from broker.consent.codes import CONFIDENTIALITY, SENSITIVITY
 from broker.consent.compiled import Residual, compile_statement
-from broker.consent.resources import facts_of
 from broker.consent.rules import below, combine, judge, labels_of, speaks, suits_resource, suits_use
 from broker.consent.values import UNCLASSIFIED, Anchors, Conditions, Effect, Meaning, Provision, Reason, ResourceFacts, Use, Verdict
 from broker.policy.facts import ConsentFacts
@@ -27,7 +24,6 @@ __all__ = [
     "Residual",
     "ResourceFacts",
     "ResourceGate",
-    "Said",
     "Use",
     "Verdict",
     "applicable",
@@ -35,7 +31,6 @@ __all__ = [
     "evaluate_base",
     "facts_for",
     "gate_for",
-    "judged",
 ]
 
 
@@ -99,14 +94,14 @@ class ResourceGate:
 
     def __init__(self, consents: Sequence[Applicable], anchors: Anchors = lambda _: None) -> None:
         self._consents = tuple(consents)
-        #: Whether some consent can permit something. Then only what is permitted passes, and silence is not enough.
-        self._permit_needed = _base_of(consents)[0] is Effect.PERMIT
         self._anchors = anchors
         every = [one.when for consent in consents for one in consent.provisions]
         #: No provision looks at the resource: every labelled resource gets the same verdict.
         self.trivial: bool = not any(when.about_resources for when in every)
         #: Which facts are looked at: ``dates``, ``codes``, ``profiles``, ``references``, ``authors``. Type, id and labels always are.
         self.needs: frozenset[str] = frozenset(need for when in every for need in _needs(when))
+        #: Rules look at the type and the labels alone: resources that are equal in these get the same verdict.
+        self.by_kind: bool = not self.needs and not any(when.data for when in every)
         #: References whose own references are asked for.
         self.anchors_needed: frozenset[str] = frozenset(
             datum.reference for when in every for datum in when.data or () if datum.meaning is Meaning.REFERS_TO
@@ -118,22 +113,16 @@ class ResourceGate:
         """What all consents say about one resource. ``silent`` is no permit: where consent is what a release stands on, withhold."""
         return combine(self._said(consent, facts) for consent in self._consents)
 
-    def allows(self, facts: ResourceFacts) -> bool:
+    def allows(self, facts: ResourceFacts, *, consent_required: bool) -> bool:
         """Whether the resource may leave so far as consents go.
 
-        Where they permit something, only what they permit; where they are silent about the use as a whole, so that it stands on
-        another lawful basis, what they don't deny. A resource that could not be labelled never may (rule 6).
+        Where the release stands on consent, only what they permit; where it stands on another lawful basis, what they don't deny.
+        A resource that could not be labelled never may, whether or not a consent speaks (rule 6).
         """
         if labels_of(facts.labels) is None:
             return False
         effect = self.verdict(facts).effect
-        return effect is Effect.PERMIT or (effect is Effect.SILENT and not self._permit_needed)
-
-    def lets(self, resource_type: str, resource_id: str, labels: tuple[str, ...], body: bytes) -> bool:
-        """:meth:`allows` for a stored resource; its JSON is read only where a rule looks into it."""
-        if not self.needs:
-            return self.allows(ResourceFacts(resource_type, resource_id, labels))
-        return self.allows(facts_of(orjson.loads(body), labels, needs=self.needs))
+        return effect is Effect.PERMIT or (effect is Effect.SILENT and not consent_required)
 
     def _said(self, consent: Applicable, facts: ResourceFacts) -> Verdict:
         if not consent.readable:
@@ -191,11 +180,6 @@ class Base:
     valid_until: int | None  #: the last second for which this answer surely holds
 
 
-def _base_of(speaking: Sequence[Applicable]) -> tuple[Effect, bool]:
-    refused = any(one.denies_all for one in speaking)
-    return (Effect.DENY if refused else Effect.PERMIT if any(one.may_permit for one in speaking) else Effect.SILENT), refused
-
-
 def evaluate_base(residuals: Sequence[Residual], use: Use) -> Base:
     """What the consents say about a use as a whole.
 
@@ -203,7 +187,8 @@ def evaluate_base(residuals: Sequence[Residual], use: Use) -> Base:
     an exception comes out as PERMIT and the gate lets the exception through; else SILENT.
     """
     speaking = applicable(residuals, use)
-    effect, refused = _base_of(speaking)
+    refused = any(one.denies_all for one in speaking)
+    effect = Effect.DENY if refused else Effect.PERMIT if any(one.may_permit for one in speaking) else Effect.SILENT
     unenforceable = any(not one.readable for one in speaking)
     return Base(effect, refused, unenforceable, tuple(sorted(one.consent for one in speaking)), _holds_until(residuals, use.at))
 
@@ -231,16 +216,3 @@ def facts_for(residuals: Sequence[Residual], use: Use, epoch: int) -> ConsentFac
 def gate_for(residuals: Sequence[Residual], use: Use, anchors: Anchors = lambda _: None) -> ResourceGate:
     """The gate for one use; it holds as long as the epoch stands and until ``Base.valid_until``."""
     return ResourceGate(applicable(residuals, use), anchors)
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the patient's consents say about one use: for policy, and for each resource."""
-
-    facts: ConsentFacts
-    gate: ResourceGate
-
-
-def judged(residuals: Sequence[Residual], use: Use, epoch: int, anchors: Anchors = lambda _: None) -> Said:
-    """Both answers at once."""
-    return Said(facts_for(residuals, use, epoch), gate_for(residuals, use, anchors))

@@ -66,7 +66,7 @@ def names_of(patient: Mapping[str, Any]) -> frozenset[str]:
 
 def identifiers_of(resource: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(system, value) pairs of a resource's business identifiers; those without a system or marked old identify nobody."""
-    identifiers = resource.get("identifier", ())
+    identifiers = resource.get("identifier", [])
     listed = identifiers if isinstance(identifiers, list) else [identifiers]
     return tuple(
         (identifier["system"], identifier["value"])
