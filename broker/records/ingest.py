@@ -136,7 +136,7 @@ def ingest(
     files = files_of(paths)
     sizes = {file: file.stat().st_size if file.is_file() else 0 for file in files}
     report, done = Report(files=len(files)), 0
-    waiting: dict[Path, Stored] = {}
+    waiting: dict[Path, Stored] = {}  # Files of which something waits for what another file may bring.
 
     def told(file: Path, at: int, outcome: Stored) -> None:
         if progress is not None:
@@ -152,17 +152,17 @@ def ingest(
         done += sizes[file]
         told(file, 0, Stored())
     for file, first in waiting.items():
-        second = _file(run, file, None).stored
-        total = first.accepted + first.unchanged + len(first.refused)
-        unchanged = first.unchanged
-        _add(report, file, Stored(total - unchanged - len(second.refused), unchanged, second.refused))
+        second = _file(run, file, None, final=True).stored
+        # What the first reading took in or knew is unchanged in the second.
+        known = first.accepted + first.unchanged
+        _add(report, file, Stored(first.accepted + second.accepted, first.unchanged + max(0, second.unchanged - known), second.refused))
         told(file, 0, Stored())
     return report
 
 
 def ingest_bundle(database: Database, keys: Keys, data: bytes, *, source: str = "", actor: str = "system", max_depth: int = 64) -> Report:
     """One Bundle, or one resource, that is at hand as bytes; like :func:`ingest` of a file that holds it."""
-    stored, _ = _part(_run(database, keys, source, actor, max_depth), bundle_part(data), 1)
+    stored, _ = _part(_run(database, keys, source, actor, max_depth), bundle_part(data), 1, final=True)
     report = Report(files=1)
     _add(report, Path("-"), stored)
     return report
@@ -184,10 +184,11 @@ def _add(report: Report, file: Path, stored: Stored) -> None:
     report.refusals += [Refused(file, refusal.where, refusal.problems) for refusal in stored.refused[:room]]
 
 
-def _file(run: _Run, file: Path, told: Callable[[Path, int, Stored], None] | None) -> _Outcome:
+def _file(run: _Run, file: Path, told: Callable[[Path, int, Stored], None] | None, *, final: bool = False) -> _Outcome:
+    """One file. What waits for another file is left out, unless this reading is the final one."""
     outcome = _Outcome()
     for number, part in enumerate(parts(file), 1):
-        stored, waiting = _part(run, part, number)
+        stored, waiting = _part(run, part, number, final=final)
         outcome.stored.accepted += stored.accepted
         outcome.stored.unchanged += stored.unchanged
         outcome.stored.refused += stored.refused
@@ -197,12 +198,12 @@ def _file(run: _Run, file: Path, told: Callable[[Path, int, Stored], None] | Non
     return outcome
 
 
-def _part(run: _Run, part: Part, number: int) -> tuple[Stored, bool]:
+def _part(run: _Run, part: Part, number: int, *, final: bool) -> tuple[Stored, bool]:
     """Store one part in one transaction, again if somebody else got in between."""
     for attempt in range(TRIES):
         try:
             with run.database.transaction() as session:
-                return _stored(run, session, part, number)
+                return _stored(run, session, part, number, final=final)
         except Collision:
             if attempt == TRIES - 1:
                 raise
@@ -214,7 +215,7 @@ def _part(run: _Run, part: Part, number: int) -> tuple[Stored, bool]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _stored(run: _Run, session: Session, part: Part, number: int) -> tuple[Stored, bool]:
+def _stored(run: _Run, session: Session, part: Part, number: int, *, final: bool) -> tuple[Stored, bool]:
     stored = Stored(refused=[Refusal(entry.where, entry.problems) for entry in part.entries if isinstance(entry, Unreadable)])
     entries = [entry for entry in part.entries if isinstance(entry, Entry)]
     around = run.surroundings(session)
@@ -225,14 +226,14 @@ def _stored(run: _Run, session: Session, part: Part, number: int) -> tuple[Store
         ready: list[Prepared] = []
         for entry in entries[start : start + BATCH]:
             result = prepare(entry, around)
-            if isinstance(result, Prepared):
-                ready.append(result)
-                waiting = waiting or result.waiting
-            elif isinstance(result, Unchanged):
+            if isinstance(result, Unchanged):
                 stored.unchanged += 1
+            elif result.waiting and not final:
+                waiting = True
+            elif isinstance(result, Prepared):
+                ready.append(result)
             else:
                 stored.refused.append(result)
-                waiting = waiting or result.waiting
         done = store(session, run.keys, ready)
         stored.accepted += done.accepted
         stored.unchanged += done.unchanged
