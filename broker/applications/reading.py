@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import Session, col, select
 
 from broker.applications import assessing, grants, people, sealing, steps
@@ -221,7 +222,7 @@ def _latest_assessments(session: Session, ids: Sequence[UUID]) -> dict[UUID, Ass
     rows = session.exec(
         select(Assessment)
         .where(col(Assessment.application_id).in_(ids))
-        .distinct(col(Assessment.application_id))
+        .ext(distinct_on(col(Assessment.application_id)))
         .order_by(col(Assessment.application_id), col(Assessment.ordinal).desc())
     ).all()
     return {row.application_id: row for row in rows}

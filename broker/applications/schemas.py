@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from broker.applications.deciding import Narrowing
@@ -16,6 +17,9 @@ from broker.applications.terms import Item
 
 #: Days that a form may name; the ends keep arithmetic on them within the calendar.
 EARLIEST, LATEST = date(1850, 1, 1), date(2200, 12, 31)
+
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def _printable(text: str) -> str:
@@ -30,9 +34,16 @@ def _with_content(text: str) -> str:
     return text
 
 
+def _written_day(value: object) -> object:
+    """Pydantic would also take numbers and times for a day."""
+    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
+        return value
+    raise PydanticCustomError("day", "A day is written YYYY-MM-DD.")
+
+
 Text = Annotated[str, AfterValidator(_printable), AfterValidator(_with_content)]
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Day = Annotated[date, Field(ge=EARLIEST, le=LATEST)]
+Day = Annotated[date, BeforeValidator(_written_day), Field(ge=EARLIEST, le=LATEST)]
 Element = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")]
 Token = Annotated[str, Field(min_length=2, max_length=300, pattern=r"^[^|\s]*\|[^|\s]+$", description="system|code")]
 Sentence = Annotated[Text, Field(min_length=1, max_length=4000)]
@@ -92,7 +103,7 @@ class ApplicationIn(_In):
     valid_until: Day | None = None
     urgency: Literal["routine", "urgent", "emergency"] | None = None
     justification: Sentence | None = None
-    retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+    retention_days: Annotated[int, Field(strict=True, ge=0, le=36_500)] | None = None
 
     def form(self) -> dict[str, Any]:
         """The fields that were sent, as JSON; one sent as null is there with None."""
@@ -117,7 +128,7 @@ class StepIn(_In):
 class ApproveIn(StepIn):
     """An approval of all that was asked. ``releases_limit``: how often data may be sent."""
 
-    releases_limit: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    releases_limit: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
 
 
 class NarrowIn(ApproveIn):
@@ -126,8 +137,8 @@ class NarrowIn(ApproveIn):
     data: Annotated[tuple[DataIn, ...], Field(min_length=1, max_length=100)] | None = None
     period: PeriodIn | None = None
     valid_until: Day | None = None
-    retention_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
-    patients: Annotated[tuple[Annotated[int, Field(ge=1, le=500)], ...], Field(min_length=1, max_length=500)] | None = Field(
+    retention_days: Annotated[int, Field(strict=True, ge=0, le=36_500)] | None = None
+    patients: Annotated[tuple[Annotated[int, Field(strict=True, ge=1, le=500)], ...], Field(min_length=1, max_length=500)] | None = Field(
         None, description="places of the patients who stay, from 1"
     )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 from pydantic_core import PydanticCustomError
 
 from broker.feedback.models import DataProblem, Feedback, PurposeMet
@@ -27,13 +27,13 @@ class FeedbackIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    used: bool
+    used: StrictBool
     purpose_met: PurposeMet | None = None
     elements_used: Annotated[tuple[Element, ...], Field(max_length=500)] = ()
-    examinations_avoided: Annotated[int, Field(ge=0, le=10_000, description="examinations that need not be repeated (RS-2.2)")] = 0
+    examinations_avoided: Annotated[int, Field(strict=True, ge=0, le=10_000, description="examinations that need not be repeated (RS-2.2)")] = 0
     data_problems: Annotated[tuple[DataProblem, ...], Field(max_length=20)] = ()
-    onward_disclosure: bool
-    deletion_done: bool
+    onward_disclosure: StrictBool
+    deletion_done: StrictBool
     comment: Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)] | None = None
 
     def answers(self) -> Answers:
