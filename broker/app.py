@@ -30,7 +30,8 @@ from broker.identity.routes import build_router as identity_router
 from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.routes import build_router as opa_router
-from broker.policy.service import PolicyEngine
+from broker.policy.memo import RememberingEngine
+
 from broker.records import service as records
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
@@ -50,7 +51,7 @@ class Installation:
     database: Database
     intents: Database
     log_database: Database
-    engine: PolicyEngine
+    engine: RememberingEngine
 
 
 class GateBroken(RuntimeError):
@@ -69,7 +70,7 @@ def open_installation(chosen: Settings) -> Installation:
         database=database,
         intents=Database(server_url(chosen, "web"), "broker_web", pool=2),
         log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
-        engine=policy.build_engine(chosen),
+        engine=RememberingEngine(policy.build_engine(chosen)),
     )
 
 
@@ -86,7 +87,7 @@ _CANARY = Facts(
 )
 
 
-def check_gate(engine: PolicyEngine) -> None:
+def check_gate(engine: RememberingEngine) -> None:
     """Ask for what must be denied; raises GateBroken when it isn't (attack E09: a gate that is registered but never asked)."""
     if engine.decide(_CANARY).allow:
         raise GateBroken("policy permitted a request that everything speaks against")
@@ -213,7 +214,7 @@ def _database_check(database: Database) -> Check:
     return Check("database", ok=True, detail="answers, and has the broker's tables")
 
 
-def _policy_check(engine: PolicyEngine) -> Check:
+def _policy_check(engine: RememberingEngine) -> Check:
     decision = engine.decide(_CANARY)
     usable = decision.effect.value == "deny"
     return Check(

@@ -40,7 +40,7 @@ from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
-from broker.policy.service import PolicyEngine
+from broker.policy.memo import RememberingEngine
 from broker.records import service as records
 from broker.release import bundle, collect, outcome, paging
 from broker.release.answers import Kind, Ready, Refusal
@@ -85,7 +85,7 @@ class Parts:
     keys: Keys
     database: Database
     intents: Database
-    engine: PolicyEngine
+    engine: RememberingEngine
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
 
