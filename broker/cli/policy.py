@@ -1,0 +1,148 @@
+"""``broker policy``: check the policies, run their tests, make one decision, write the bundle and the page about them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from broker.errors import Problem
+from broker.policy import service
+
+app = typer.Typer(name="policy", help="The policies: check, test, decide, bundle, document.", no_args_is_help=True)
+
+#: Exit codes of every command: the answer is no, or wrong use.
+NO, WRONG_USE = 1, 2
+
+#: Where the real OPA is looked for: this variable, what `make opa` builds, then the path.
+OPA_VARIABLE, OPA_BUILT = "BROKER_TEST_OPA", Path(".cache/bin/opa")
+
+Folder = Annotated[Path | None, typer.Option("--policies", help="Folder of the policies. Default: BROKER_POLICIES, or the shipped ones.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _policy() -> None:
+    """The policies: check, test, decide, bundle, document."""
+
+
+@app.command()
+def check(folder: Folder = None, *, as_json: AsJson = False) -> None:
+    """Static checks: schemas, dialect, METADATA, reasons, tables, README. Exit 1 if anything is wrong."""
+    policies, problems = service.checked(folder)
+    if as_json:
+        print(json.dumps({"revision": policies.revision if policies else None, "problems": [asdict(each) for each in problems]}, ensure_ascii=False))
+    elif policies and not problems:
+        print(
+            f"策略无误 The policies are sound: {len(policies.modules)} modules, {len(policies.data['profiles'])} profiles, revision {policies.revision[:12]}"
+        )
+    if problems:
+        _fail(problems, quiet=as_json)
+
+
+@app.command()
+def test(folder: Folder = None) -> None:
+    """Run the Rego tests with the real OPA, strictly checked and formatted. Without OPA: say so loudly, and exit 0."""
+    opa = _opa()
+    if opa is None:
+        print(
+            f"未找到 OPA，Rego 测试未运行。NOT RUN: the Rego tests need the real OPA. `make opa` builds it where there is Go; or name it in {OPA_VARIABLE}.\n"
+            "The embedded engine cannot run them (it trips over `with`). pytest tests/policies still puts the decision table through it.",
+            file=sys.stderr,
+        )
+        return
+    policies = service.loaded(folder)
+    with tempfile.TemporaryDirectory() as name:
+        target = Path(name) / "bundle"
+        service.unpack(policies, target)
+        commands = (
+            [opa, "fmt", "--fail", "--list", str(policies.folder / "broker")],
+            [opa, "check", "--strict", "--bundle", str(target)],
+            [opa, "test", "--bundle", str(target), "--threshold", "100", "--coverage"],
+            [opa, "test", "--bundle", str(target)],
+        )
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (Arguments of our own.)
+            if done.returncode:
+                print(f"{' '.join(command[1:3])}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}", file=sys.stderr)
+                raise typer.Exit(NO)
+    print(done.stdout.strip())
+
+
+@app.command()
+def decide(
+    given: Annotated[Path, typer.Option("--input", help="A file with the facts (policies/input.schema.json, `facts`), or `-`.")],
+    folder: Folder = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """One decision on facts from a file, by the engine that the settings name. Exit 1 unless it permits."""
+    decision = service.decide_form(_facts(given), folder)
+    if as_json:
+        print(json.dumps(asdict(decision), ensure_ascii=False, indent=2))
+    else:
+        words = service.reasons()
+        print(f"{decision.effect.value}  engine {decision.engine}  revision {decision.revision[:12]}  input {decision.input_hash[:12]}")
+        for reason in decision.reasons:
+            print(f"  {reason.code}  {words[reason.code].zh} {words[reason.code].en}\n    {words[reason.code].help_zh} {words[reason.code].help_en}")
+        if decision.plan:
+            print(json.dumps(decision.plan, ensure_ascii=False, indent=2))
+    if not decision.allow:
+        raise typer.Exit(NO)
+
+
+@app.command()
+def bundle(
+    out: Annotated[Path, typer.Option("--out", help="File to write, such as broker.tar.gz.")],
+    folder: Folder = None,
+) -> None:
+    """Write the bundle for OPA, as `/opa/bundles/broker.tar.gz` serves it."""
+    policies = service.loaded(folder)
+    out.write_bytes(service.archive(policies))
+    print(f"{out}  revision {policies.revision}")
+
+
+@app.command()
+def document(folder: Folder = None) -> None:
+    """Write policies/README.md anew, from METADATA and data."""
+    policies = service.loaded(folder)
+    (policies.folder / "README.md").write_text(service.readme(policies), encoding="utf-8")
+    print(policies.folder / "README.md")
+
+
+def _opa() -> str | None:
+    """The real OPA, if this machine has it."""
+    named = os.environ.get(OPA_VARIABLE)
+    if named:
+        return named
+    return str(OPA_BUILT.resolve()) if OPA_BUILT.exists() else shutil.which("opa")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        form = json.loads(text)
+        if isinstance(form, dict) and set(form) == {"facts", "input_hash"}:
+            form = form["facts"]
+        if not isinstance(form, dict):
+            raise TypeError("must be a JSON object")  # noqa: TRY301  (Wrong use, told like the others.)
+    except (OSError, ValueError, TypeError) as error:
+        print(f"无法读取 cannot be read: {path}: {type(error).__name__}", file=sys.stderr)
+        raise typer.Exit(WRONG_USE) from error
+    return form
+
+
+def _fail(problems: tuple[Problem, ...], *, quiet: bool) -> NoReturn:
+    if not quiet:
+        for each in problems:
+            print(f"{each.path}: {each.code}: {each.message}", file=sys.stderr)
+        print(f"{len(problems)} 处问题 problems", file=sys.stderr)
+    raise typer.Exit(NO)

@@ -1,0 +1,101 @@
+"""``policies/README.md``, written from what the policies say of themselves, so that it is never out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from broker.policy.metadata import Annotation, annotations, denied_code
+from broker.policy.policy_set import PolicySet
+
+_RULES = "broker/release/rules/"
+
+_OPENING = """\
+# Policies
+
+May this data leave, to whom, reduced to what, with which obligations? The broker asks one document, `data.broker.release.decision`,
+before an approval (`question: assess`) and before every release (`question: release`). This page is written by `broker policy document`
+from the METADATA of the rules and from `data/`; `broker policy check` fails when it is out of date.
+
+## How a decision is made
+
+1. **In** goes `{facts, input_hash}` (`input.schema.json`; built by `broker/policy/facts.py`): what is asked, the agreed terms, who calls, who will hold the
+   data, about whom, and what the patient's consents say. No clinical content, no names, times as epoch seconds.
+2. **Every required rule must say yes** (`satisfied`, false by default) **and none may say no** (`deny`). A rule that says neither is `undetermined`. The rules
+   are asked by name in `broker/release/release.rego`. In a declared emergency the rule `emergency` stands in for `grant`; everything else stays.
+3. **Out** comes `{allow, reasons, plan, obligations, necessity, input_hash_echo, revision}`. The plan is what was asked, cut down to the least-necessary profile
+   (`broker/release/plan/plan.rego`). For an assessment `necessity` says what was cut, and why (`broker/release/cuts/cuts.rego`).
+4. The broker acts only on an answer of exactly that shape that echoes the hash of this question and names the revision of these policies
+   (`broker/policy/answer.py`). Anything else is *unavailable*: denied, recorded, alarmed.
+
+## Changing something
+
+| to | change |
+|---|---|
+| let less or more leave for a purpose | `data/profiles/<profile>.json`; no Rego |
+| open a purpose for a kind of recipient | `data/profile_index.json` |
+| add a data class | `data/data_classes.json` |
+| say a reason better | `data/reasons.json`; its code is permanent |
+| add a rule | a folder in `broker/release/rules/` with the rule, its test and METADATA; its name in `release.rego`; its codes in `data/reasons.json` |
+
+Each table has a JSON Schema beside it. Then: `broker policy check`, `broker policy test`, `pytest tests/policies`.
+
+The dialect is narrow on purpose: two engines must give the same answer (`docs/decisions/0009-policy-must-say-yes.md`). `broker policy check` names what is
+outside of it.
+"""
+
+
+def readme(policies: PolicySet) -> str:
+    """The page."""
+    return "\n".join([_OPENING, *_rules(policies), *_tables(policies)]).rstrip() + "\n"
+
+
+def _rules(policies: PolicySet) -> Iterator[str]:
+    reasons = policies.data["reasons"]
+    yield "## Rules\n"
+    for path, source in sorted(policies.modules.items()):
+        if not path.startswith(_RULES):
+            continue
+        found = annotations(source)
+        package = next(each for each in found if each.subject == "package")
+        yield f"### {package.fields['title']}: `{path.removeprefix(_RULES).split('/', 1)[0]}`\n"
+        yield f"{package.fields['description']} ({package.fields['custom.law']})\n"
+        yield "Says **yes** when: " + "; ".join(_sentence(each) for each in found if each.subject == "satisfied") + ".\n"
+        yield "| says **no** with | when | 中文 | what to do |\n|---|---|---|---|"
+        for each in found:
+            code = denied_code(each.head)
+            if code:
+                yield f"| `{code}` | {each.fields['title']} | {reasons[code]['zh']} | {reasons[code]['help_en']} |"
+        yield ""
+
+
+def _sentence(each: Annotation) -> str:
+    title = each.fields["title"]
+    return title[:1].lower() + title[1:]
+
+
+def _tables(policies: PolicySet) -> Iterator[str]:
+    data = policies.data
+    yield "## Least-necessary profiles\n"
+    yield "| profile | 中文 | purpose · recipient · relationship | types | may lift | kept at most |\n|---|---|---|---|---|---|"
+    for name, profile in sorted(data["profiles"].items()):
+        uses = [
+            f"{purpose} · {kind} · {relationship}"
+            for purpose, kinds in sorted(data["profile_index"].items())
+            for kind, each in sorted(kinds.items())
+            for relationship, applies in sorted(each.items())
+            if applies == name
+        ]
+        lifts = ", ".join(f"`{code}`" for code in profile["may_lift"]) or "nothing"
+        days = profile["limits"]["retention_days"]
+        yield f"| `{name}` | {profile['name']['zh']} | {'<br>'.join(uses)} | {', '.join(profile['types'])} | {lifts} | {days} days |"
+    yield "\n## Data classes\n"
+    yield "| class | 中文 | types | level |\n|---|---|---|---|"
+    for code, row in sorted(data["data_classes"].items()):
+        reached = sorted({*row["types"], *(f"{part['type']} (part)" for part in row["parts"])})
+        yield f"| `{code}` | {row['name']['zh']} | {', '.join(reached) or 'lifts ' + str(row['lifts'])} | {row['level']} |"
+    yield "\nLevels follow GB/T 39725-2020 as commonly cited; compare with the standard's text before relying on them.\n"
+    yield "## Lawful bases\n"
+    yield "| basis | 中文 | law | purposes | consent needed within · outside | overrides a refusal |\n|---|---|---|---|---|---|"
+    for code, row in sorted(data["lawful_bases"].items()):
+        needed = " · ".join("yes" if row["consent_required"][where] else "no" for where in ("internal", "external"))
+        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {'yes' if row['overrides_refusal'] else 'no'} |"

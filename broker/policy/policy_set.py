@@ -1,0 +1,131 @@
+"""The policies as one value: Rego modules, their data, and a revision that names exactly this content.
+
+The folder is the one that ``BROKER_POLICIES`` names, or the one that the broker ships: ``policies/`` in a checkout,
+``broker/_policies`` in an installed wheel. Layout: ``broker/**/*.rego`` (folder path = package path, tests end in
+``_test.rego``), ``data/*.json`` and ``data/profiles/*.json`` (they become ``data.broker.<name>``), a JSON Schema beside each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+from broker.errors import Problem
+from broker.policy.errors import PolicyUnusable
+from broker.settings import Settings
+
+#: The package path of the one document that the broker asks for.
+DECISION = "broker/release/decision"
+
+
+@dataclass(frozen=True, eq=False)
+class PolicySet:
+    """Policies that were read and whose data fit their schemas."""
+
+    folder: Path
+    modules: Mapping[str, str]  #: Path within the folder → Rego source; no tests.
+    tests: Mapping[str, str]  #: The same for the files ``*_test.rego``.
+    data: Mapping[str, Any]  #: Name → document; Rego sees it as ``data.broker.<name>``.
+    input_schema: dict[str, Any]
+    revision: str  #: SHA-256 in hex over modules and data; every answer must carry it.
+
+    @property
+    def documents(self) -> dict[str, Any]:
+        """The whole ``data`` document, with the revision in it, so that an answer can name what it stands on."""
+        return {"broker": {**self.data, "policy_set": {"revision": self.revision}}}
+
+
+def folder_of(settings: Settings) -> Path:
+    """The folder that holds the policies."""
+    if settings.policies is not None:
+        return settings.policies
+    package = Path(__file__).resolve().parents[1]
+    shipped = package / "_policies"
+    return shipped if shipped.is_dir() else package.parent / "policies"
+
+
+def load(folder: Path) -> PolicySet:
+    """Read the policies. Raises PolicyUnusable with every problem of the files and their schemas."""
+    problems: list[Problem] = []
+    sources = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.glob("broker/**/*.rego"))}
+    modules = {path: source for path, source in sources.items() if not path.endswith("_test.rego")}
+    if not modules:
+        problems.append(Problem(str(folder), "policy.missing", "there are no Rego modules in this folder"))
+    data: dict[str, Any] = {}
+    for name, path, schema in _data_files(folder):
+        document = _read(path, problems)
+        problems.extend(_misfits(path.relative_to(folder).as_posix(), document, _read(schema, problems)))
+        if path.parent.name == "profiles":
+            data.setdefault("profiles", {})[name] = document
+        else:
+            data[name] = document
+    input_schema = _read(folder / "input.schema.json", problems)
+    if problems:
+        raise PolicyUnusable("the policies in this folder cannot be used", problems=tuple(problems))
+    return PolicySet(
+        folder=folder,
+        modules=modules,
+        tests={path: source for path, source in sources.items() if path.endswith("_test.rego")},
+        data=data,
+        input_schema=input_schema,
+        revision=_revision(modules, data),
+    )
+
+
+@cache
+def _loaded(folder: Path) -> PolicySet:
+    return load(folder)
+
+
+def policies(settings: Settings) -> PolicySet:
+    """The policies that these settings name, read once in this process."""
+    return _loaded(folder_of(settings))
+
+
+def _data_files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Name, path and schema of each data file."""
+    for path in sorted((folder / "data").glob("*.json")):
+        if not path.name.endswith(".schema.json"):
+            yield path.stem, path, path.with_name(f"{path.stem}.schema.json")
+    for path in sorted((folder / "data" / "profiles").glob("*.json")):
+        if not path.name.endswith(".schema.json"):
+            yield path.stem, path, path.with_name("profile.schema.json")
+
+
+def _read(path: Path, problems: list[Problem]) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except (OSError, ValueError) as error:
+        problems.append(Problem(path.name, "policy.unreadable", f"cannot be read: {type(error).__name__}: {error}"))
+        return {}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different; a second row of the same name would silently hide the first."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("an object names a key twice")
+    return document
+
+
+def _misfits(name: str, document: Any, schema: Any) -> list[Problem]:
+    try:
+        validator = jsonschema_rs.validator_for(schema)
+    except ValueError as error:
+        return [Problem(name, "policy.schema", f"its schema cannot be used: {error}")]
+    return [
+        Problem(f"{name}#/{'/'.join(str(step) for step in error.instance_path)}", "policy.schema", error.message)
+        for error in validator.iter_errors(document)
+    ]
+
+
+def _revision(modules: Mapping[str, str], data: Mapping[str, Any]) -> str:
+    canonical = json.dumps({"modules": modules, "data": data}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,159 @@
+"""Front door: the engine that decides, and the catalogues that policy keeps as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from broker.errors import Problem
+from broker.policy.bundle import archive, unpack
+from broker.policy.decision import Decision
+from broker.policy.documentation import readme
+from broker.policy.embedded import EmbeddedEvaluator
+from broker.policy.engine import Evaluator, PolicyEngine
+from broker.policy.errors import PolicyUnusable
+from broker.policy.opa_server import OpaServerEvaluator
+from broker.policy.policy_set import PolicySet, load, policies
+from broker.policy.static_checks import problems
+from broker.settings import Settings, settings
+
+__all__ = [
+    "Catalogue",
+    "DataClass",
+    "PolicyEngine",
+    "PolicySet",
+    "PolicyUnusable",
+    "Text",
+    "archive",
+    "build_engine",
+    "catalogue",
+    "checked",
+    "decide_form",
+    "lawful_bases",
+    "loaded",
+    "purposes",
+    "readme",
+    "reasons",
+    "unpack",
+]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A name in both languages; for reasons, with what to do next."""
+
+    zh: str
+    en: str
+    help_zh: str = ""
+    help_en: str = ""
+
+
+@dataclass(frozen=True)
+class DataClass:
+    """A class of the catalogue (RS-5.1). ``level``: GB/T 39725-2020, 1 to 5. ``lifts``: the sensitive category that it asks for."""
+
+    code: str
+    name: Text
+    level: int
+    types: tuple[str, ...]
+    lifts: str | None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The data classes, and the resource types that any least-necessary profile may release."""
+
+    classes: Mapping[str, DataClass]
+    types: tuple[str, ...]  #: sorted
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """The codes that an application may name."""
+        return frozenset(self.classes)
+
+    @cached_property
+    def types_of(self) -> Mapping[str, tuple[str, ...]]:
+        """Code → the resource types that the class reaches, sorted."""
+        return {code: each.types for code, each in self.classes.items()}
+
+
+def build_engine(chosen: Settings) -> PolicyEngine:
+    """The engine that the settings name, from policies that passed every static check. Raises PolicyUnusable."""
+    policy_set = policies(chosen)
+    found = problems(policy_set)
+    if found:
+        raise PolicyUnusable("the policies break their own rules", problems=found)
+    return PolicyEngine(_evaluator(chosen, policy_set), policy_set)
+
+
+def _evaluator(chosen: Settings, policy_set: PolicySet) -> Evaluator:
+    if chosen.policy_engine == "opa":
+        token = chosen.opa_token.get_secret_value() if chosen.opa_token else None
+        return OpaServerEvaluator(chosen.opa_url, token=token, timeout=chosen.policy_timeout)
+    return EmbeddedEvaluator(policy_set)
+
+
+def catalogue(policy_set: PolicySet | None = None) -> Catalogue:
+    """The catalogue of data classes; of the policies that the settings name, unless others are given."""
+    data = _data(policy_set)
+    classes = {
+        code: DataClass(
+            code=code,
+            name=_text(row["name"]),
+            level=row["level"],
+            types=tuple(sorted({*row["types"], *(part["type"] for part in row["parts"])})),
+            lifts=row["lifts"],
+        )
+        for code, row in data["data_classes"].items()
+    }
+    return Catalogue(classes, tuple(sorted({name for profile in data["profiles"].values() for name in profile["types"]})))
+
+
+def reasons(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
+    """Permanent code → sentence and what to do next, of every reason that a decision or a necessity report may give."""
+    return {code: Text(**words) for code, words in _data(policy_set)["reasons"].items()}
+
+
+def purposes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
+    """HL7 v3 PurposeOfUse codes for which something is shared → name."""
+    return {code: _text(row["name"]) for code, row in _data(policy_set)["purposes"].items() if row["judged_as"]}
+
+
+def lawful_bases(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
+    """Codes of the lawful bases (PIPL 13) → name."""
+    return {code: _text(row["name"]) for code, row in _data(policy_set)["lawful_bases"].items()}
+
+
+def loaded(folder: Path | None = None) -> PolicySet:
+    """The policies of a folder, or those that the settings name. Raises PolicyUnusable with every problem of files and schemas."""
+    return policies(settings()) if folder is None else load(folder)
+
+
+def checked(folder: Path | None = None) -> tuple[PolicySet | None, tuple[Problem, ...]]:
+    """The policies, if they can be read, and everything wrong with them: files, schemas, static checks, the page about them."""
+    try:
+        policy_set = loaded(folder)
+    except PolicyUnusable as error:
+        return None, error.problems
+    found = problems(policy_set)
+    page = policy_set.folder / "README.md"
+    if not found and (not page.exists() or page.read_text(encoding="utf-8") != readme(policy_set)):
+        found = (Problem("README.md", "documentation", "is out of date: run `broker policy document`"),)
+    return policy_set, found
+
+
+def decide_form(form: dict[str, Any], folder: Path | None = None) -> Decision:
+    """One decision on facts in JSON form, for trying a policy out. Facts that are none are answered with UNAVAILABLE."""
+    chosen = settings() if folder is None else settings().model_copy(update={"policies": folder})
+    return build_engine(chosen).decide_form(form)
+
+
+def _data(policy_set: PolicySet | None) -> Mapping[str, Any]:
+    return (policy_set or policies(settings())).data
+
+
+def _text(name: Mapping[str, str]) -> Text:
+    return Text(zh=name["zh"], en=name["en"])

@@ -1,0 +1,60 @@
+# METADATA
+# title: Asked
+# description: >-
+#   What an application asks. An entry names a data class or a resource type. An entry that names a type says exactly what of that type is
+#   wanted; data classes then bring that type no more. Lists may repeat a name; they are looked into, never counted.
+package broker.lib.asked
+
+import data.broker.lib.facts
+
+# METADATA
+# title: The data classes named
+classes := [class |
+	some entry in facts.request.data
+	class := entry.data_class
+]
+
+# METADATA
+# title: Their rows; a class that is not in the catalogue has none
+rows := [row |
+	some class in classes
+	row := data.broker.data_classes[class]
+]
+
+# METADATA
+# title: Entries that name a resource type
+entries := [entry |
+	some entry in facts.request.data
+	entry.resource_type
+]
+
+# METADATA
+# title: Resource types named outright
+named := [type |
+	some entry in entries
+	type := entry.resource_type
+]
+
+# METADATA
+# title: Types that a class brings whole
+whole := [type |
+	some row in rows
+	some type in row.types
+]
+
+# METADATA
+# title: Parts of types that a class brings, of types that no class brings whole and no entry names
+parts := [part |
+	some row in rows
+	some part in row.parts
+	elsewhere := part.type in array.concat(whole, named)
+	elsewhere == false
+]
+
+# METADATA
+# title: Sensitive categories whose default denial the application asks to lift
+lifts := {category |
+	some row in rows
+	category := row.lifts
+	category != null
+}

@@ -1,0 +1,58 @@
+# METADATA
+# title: Facts
+# description: Short names for the parts of the input, and for the rows of the tables that the request names.
+package broker.lib.facts
+
+# METADATA
+# title: Assess before approval, release afterwards
+question := input.facts.question
+
+# METADATA
+# title: Now, in epoch seconds
+at := input.facts.at
+
+# METADATA
+# title: What is asked
+request := input.facts.request
+
+# METADATA
+# title: The agreed terms
+grant := input.facts.grant
+
+# METADATA
+# title: The client that calls; null in an assessment
+caller := input.facts.caller
+
+# METADATA
+# title: Who will hold the data
+recipient := input.facts.recipient
+
+# METADATA
+# title: About whom
+patient := input.facts.patient
+
+# METADATA
+# title: What the consents in force say
+consent := input.facts.consent
+
+# METADATA
+# title: The row of the purpose; undefined for an unknown one
+purpose := data.broker.purposes[request.purpose]
+
+# METADATA
+# title: The row of the lawful basis; undefined for an unknown one
+basis := data.broker.lawful_bases[request.lawful_basis]
+
+# METADATA
+# title: The name of the least-necessary profile that applies; undefined where there is none, and then nothing leaves
+profile_id := data.broker.profile_index[purpose.judged_as][recipient.kind][recipient.relationship]
+
+# METADATA
+# title: The least-necessary profile
+profile := data.broker.profiles[profile_id]
+
+default has_profile := false
+
+# METADATA
+# title: Whether a profile applies
+has_profile if profile_id

@@ -1,0 +1,328 @@
+# METADATA
+# title: Release plan
+# description: >-
+#   What may leave: what was asked, cut down to the least-necessary profile, type by type. Within one type all entries are taken together.
+#   An empty list restricts nothing, so a type whose intersection is empty is left out, never emptied.
+#   Elements are one string and windows are named once, since the embedded engine pays for each node of its answer.
+package broker.release.plan
+
+import data.broker.lib.asked
+import data.broker.lib.facts
+
+# METADATA
+# title: What may leave of each type, as far as the caller's scopes let it read; in an assessment nobody calls
+types := wanted if facts.question == "assess"
+
+types := wanted if {
+	facts.question == "release"
+	"*" in facts.caller.types
+}
+
+types := object.filter(wanted, facts.caller.types) if {
+	facts.question == "release"
+	every_type := "*" in facts.caller.types
+	every_type == false
+}
+
+# METADATA
+# title: What may leave of the types that this call wants; it may leave them unsaid
+wanted := timely if count(input.facts.wanted_types) == 0
+
+wanted := object.filter(timely, input.facts.wanted_types) if count(input.facts.wanted_types) > 0
+
+# METADATA
+# title: What may leave of the types that lie in an open window
+timely := approved if count(closed) == 0
+
+timely := object.remove(approved, late) if count(closed) > 0
+
+# METADATA
+# title: Types that lie in a closed window
+late := [type |
+	some type in object.keys(approved)
+	approved[type].window in closed
+]
+
+# METADATA
+# title: What may leave of every type asked
+approved := entire if count(narrowed) == 0
+
+approved := object.union(entire, narrowed) if count(narrowed) > 0
+
+# METADATA
+# title: Types that leave as the profile has them; an entry that names a type takes the place of the classes
+entire := object.filter(facts.profile.types, asked.whole) if count(asked.named) == 0
+
+entire := object.remove(object.filter(facts.profile.types, asked.whole), asked.named) if count(asked.named) > 0
+
+# METADATA
+# title: Types of which the classes bring certain categories, where the profile names none
+narrowed[type] := narrow if {
+	some part in asked.parts
+	part.categories
+	type := part.type
+	profiled := facts.profile.types[type]
+	count(profiled.categories) == 0
+	wished := [category |
+		some other in asked.parts
+		other.type == type
+		some category in other.categories
+	]
+	narrow := object.union(profiled, {"categories": wished})
+}
+
+# METADATA
+# title: Types of which the classes bring certain categories, and the profile has only certain ones
+narrowed[type] := narrow if {
+	some part in asked.parts
+	part.categories
+	type := part.type
+	profiled := facts.profile.types[type]
+	count(profiled.categories) > 0
+	both := [category |
+		some other in asked.parts
+		other.type == type
+		some category in other.categories
+		category in profiled.categories
+	]
+	count(both) > 0
+	narrow := object.union(profiled, {"categories": both})
+}
+
+# METADATA
+# title: Types of which the classes bring certain elements
+narrowed[type] := narrow if {
+	some part in asked.parts
+	type := part.type
+	part.elements
+	narrow := object.union(facts.profile.types[type], {"elements": elements[type]})
+}
+
+# METADATA
+# title: Types that an entry names
+narrowed[type] := narrow if {
+	some type in asked.named
+	narrow := object.union(facts.profile.types[type], {"elements": elements[type], "codes": codes[type]})
+}
+
+# METADATA
+# title: The codes that the entries ask of a type
+wished_codes[type] := wished if {
+	some type in asked.named
+	wished := [code |
+		some entry in asked.entries
+		entry.resource_type == type
+		some code in entry.codes
+	]
+}
+
+# METADATA
+# title: Types of which an entry asks every code
+any_code := [type |
+	some entry in asked.entries
+	count(object.get(entry, "codes", [])) == 0
+	type := entry.resource_type
+]
+
+# METADATA
+# title: The profile's codes, where an entry asks every code
+codes[type] := chosen if {
+	some type in any_code
+	chosen := facts.profile.types[type].codes
+}
+
+# METADATA
+# title: The codes asked, where every entry names some and the profile names none
+codes[type] := chosen if {
+	some type in asked.named
+	every_code := type in any_code
+	every_code == false
+	count(facts.profile.types[type].codes) == 0
+	chosen := wished_codes[type]
+}
+
+# METADATA
+# title: The codes asked that the profile names
+codes[type] := chosen if {
+	some type in asked.named
+	every_code := type in any_code
+	every_code == false
+	chosen := [code |
+		some code in wished_codes[type]
+		code in facts.profile.types[type].codes
+	]
+	count(chosen) > 0
+}
+
+# METADATA
+# title: The elements that the entries ask of a type
+wished_elements[type] := wished if {
+	some type in asked.named
+	wished := [element |
+		some entry in asked.entries
+		entry.resource_type == type
+		some element in entry.elements
+	]
+}
+
+# METADATA
+# title: The elements that the classes bring of a type
+wished_elements[type] := wished if {
+	some part in asked.parts
+	type := part.type
+	part.elements
+	wished := [element |
+		some other in asked.parts
+		other.type == type
+		some element in other.elements
+	]
+}
+
+# METADATA
+# title: Types of which an entry asks every element
+any_element := [type |
+	some entry in asked.entries
+	count(object.get(entry, "elements", [])) == 0
+	type := entry.resource_type
+]
+
+# METADATA
+# title: The profile's elements, where an entry asks every element
+elements[type] := chosen if {
+	some type in any_element
+	chosen := facts.profile.types[type].elements
+}
+
+# METADATA
+# title: The elements asked that the profile has, and those that the type cannot do without
+elements[type] := chosen if {
+	some type in object.keys(wished_elements)
+	every_element := type in any_element
+	every_element == false
+	count(chosen_elements[type]) > 0
+	chosen := concat(" ", array.concat(chosen_elements[type], [data.broker.types[type].always]))
+}
+
+# METADATA
+# title: The elements asked that the profile has, or that lie below or above one of its elements
+chosen_elements[type] := chosen if {
+	some type in object.keys(wished_elements)
+	profiled := split(facts.profile.types[type].elements, " ")
+	same := [wish |
+		some wish in wished_elements[type]
+		wish in profiled
+	]
+	others := [wish |
+		some wish in wished_elements[type]
+		listed := wish in profiled
+		listed == false
+	]
+	above := [element |
+		some wish in others
+		start := concat("", [wish, "."])
+		some element in profiled
+		startswith(element, start)
+	]
+	below := [wish |
+		some wish in others
+		split(wish, ".")[0] in profiled
+		count(split(wish, " ")) == 1
+	]
+	chosen := array.concat(same, array.concat(above, below))
+}
+
+# METADATA
+# title: Where the windows of time begin that the types refer to, and their common end; types without a clinical date lie in none
+windows := {
+	"standing": facts.request.period_from,
+	"recent": recent,
+	"latest": latest,
+	"end": facts.request.period_until,
+}
+
+# METADATA
+# title: The first second of this day in UTC; look-backs are whole days, so that a plan stays the same for a day
+today := facts.at - (facts.at % 86400)
+
+# METADATA
+# title: The later of the asked beginning and the profile's look-back
+recent := today - (facts.profile.lookback_days.recent * 86400) if facts.request.period_from == null
+
+recent := max([today - (facts.profile.lookback_days.recent * 86400), facts.request.period_from]) if {
+	facts.request.period_from != null
+}
+
+# METADATA
+# title: The same for what is needed of the latest time only
+latest := today - (facts.profile.lookback_days.latest * 86400) if facts.request.period_from == null
+
+latest := max([today - (facts.profile.lookback_days.latest * 86400), facts.request.period_from]) if {
+	facts.request.period_from != null
+}
+
+# METADATA
+# title: Windows that begin after the asked end, so that nothing lies in them
+closed := [] if facts.request.period_until == null
+
+closed := [name |
+	some name in ["standing", "recent", "latest"]
+	windows[name] != null
+	windows[name] > facts.request.period_until
+] if {
+	facts.request.period_until != null
+}
+
+# METADATA
+# title: Sensitive categories that this plan lifts; the rule sensitive has judged them, and here they are judged again
+lifted := {category |
+	some category in asked.lifts
+	facts.consent.base == "permit"
+	data.broker.sensitive.categories[category].data_class in facts.profile.may_lift
+}
+
+# METADATA
+# title: Labels whose resources stay behind
+denied_labels := data.broker.sensitive.deny if count(lifted) == 0
+
+denied_labels := labels if {
+	count(lifted) > 0
+	lifted_labels := {label |
+		some category in lifted
+		some label in data.broker.sensitive.categories[category].labels
+	}
+	labels := [label |
+		some label in data.broker.sensitive.deny
+		free := label in lifted_labels
+		free == false
+	]
+}
+
+# METADATA
+# title: The highest confidentiality that may leave
+ceiling := facts.profile.ceiling if count(lifted) == 0
+
+ceiling := facts.profile.lifted_ceiling if count(lifted) > 0
+
+# METADATA
+# title: What the recipient must do, with the days after which the data are deleted
+obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days": retention_days}])
+
+# METADATA
+# title: Days that the recipient may keep the data
+retention_days := facts.profile.limits.retention_days if facts.request.retention_days == null
+
+retention_days := facts.request.retention_days if facts.request.retention_days != null
+
+# METADATA
+# title: How many releases the grant allows, or else the profile; null for any number
+releases := facts.profile.limits.releases if facts.grant.releases_limit == null
+
+releases := facts.grant.releases_limit if {
+	facts.grant.releases_limit != null
+	facts.profile.limits.releases == null
+}
+
+releases := min([facts.grant.releases_limit, facts.profile.limits.releases]) if {
+	facts.grant.releases_limit != null
+	facts.profile.limits.releases != null
+}

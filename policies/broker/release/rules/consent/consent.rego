@@ -1,0 +1,100 @@
+# METADATA
+# title: Consent
+# description: >-
+#   Where the basis needs consent, one in force must permit this use. A refusal binds whatever the basis,
+#   unless the law that makes the basis overrides it; so does a consent that could not be understood.
+# custom:
+#   law: PIPL 13-15, 23, 29
+package broker.release.rules.consent
+
+import data.broker.lib.facts
+
+default satisfied := false
+
+# METADATA
+# title: The patient permits this use
+satisfied if {
+	facts.consent.base == "permit"
+	unrefused
+	current
+}
+
+# METADATA
+# title: The basis needs no consent, and none refuses
+satisfied if {
+	facts.basis.consent_required[facts.recipient.relationship] == false
+	facts.consent.base == "silent"
+	unrefused
+	current
+}
+
+# METADATA
+# title: The law overrides a refusal
+satisfied if {
+	facts.basis.overrides_refusal == true
+	facts.basis.consent_required[facts.recipient.relationship] == false
+	facts.consent.base in {"permit", "deny", "silent"}
+	current
+}
+
+default unrefused := false
+
+# METADATA
+# title: No refusal covers this use, and every consent that speaks was understood
+unrefused if {
+	facts.consent.refused == false
+	facts.consent.unenforceable == false
+}
+
+default current := false
+
+# METADATA
+# title: The registry's answer still holds at this moment
+current if facts.consent.valid_until == null
+
+current if facts.at <= facts.consent.valid_until
+
+# METADATA
+# title: No consent in force covers this use
+# custom:
+#   code: consent.missing
+deny contains "consent.missing" if {
+	facts.basis.consent_required[facts.recipient.relationship] == true
+	facts.consent.base == "silent"
+}
+
+# METADATA
+# title: The consent in force denies this use
+# custom:
+#   code: consent.denied
+deny contains "consent.denied" if {
+	facts.basis.overrides_refusal == false
+	facts.consent.base == "deny"
+}
+
+# METADATA
+# title: The patient refused this use
+# custom:
+#   code: consent.refused
+deny contains "consent.refused" if {
+	facts.basis.overrides_refusal == false
+	facts.consent.refused == true
+}
+
+# METADATA
+# title: A consent that speaks to this use cannot be enforced
+# custom:
+#   code: consent.unenforceable
+deny contains "consent.unenforceable" if {
+	facts.basis.overrides_refusal == false
+	facts.consent.unenforceable == true
+}
+
+# METADATA
+# title: The registry's answer is out of date
+# custom:
+#   code: consent.out-of-date
+deny contains "consent.out-of-date" if {
+	facts.consent.valid_until != null
+	facts.consent.valid_until < facts.at
+}

@@ -1,0 +1,114 @@
+# METADATA
+# title: Recipient
+# description: >-
+#   Who will hold the data is active, in this country, bound by an agreement where it is another institution, and the one that calls.
+#   The person who applied still works here.
+# custom:
+#   law: PIPL 21, 23, 38-41; 网络数据安全管理条例 12
+package broker.release.rules.recipient
+
+import data.broker.lib.facts
+
+default satisfied := false
+
+# METADATA
+# title: A part of this hospital
+satisfied if {
+	facts.recipient.relationship == "internal"
+	sound
+	calls_itself
+}
+
+# METADATA
+# title: Another institution, under an agreement in force
+satisfied if {
+	facts.recipient.relationship == "external"
+	facts.recipient.agreement_until != null
+	facts.at <= facts.recipient.agreement_until
+	key_where_needed
+	sound
+	calls_itself
+}
+
+default sound := false
+
+# METADATA
+# title: Recipient and requester are active, and the data stay in the country
+sound if {
+	facts.recipient.status == "active"
+	facts.recipient.jurisdiction == "CN"
+	input.facts.requester.active == true
+}
+
+default key_where_needed := false
+
+# METADATA
+# title: A key is registered before anything is released; an assessment does not wait for it
+key_where_needed if facts.question == "assess"
+
+key_where_needed if facts.recipient.key_registered == true
+
+default calls_itself := false
+
+# METADATA
+# title: The caller belongs to the recipient; in an assessment nobody calls
+calls_itself if facts.question == "assess"
+
+calls_itself if facts.caller.organization == facts.recipient.id
+
+# METADATA
+# title: The recipient is suspended
+# custom:
+#   code: recipient.suspended
+deny contains "recipient.suspended" if facts.recipient.status != "active"
+
+# METADATA
+# title: The recipient is abroad
+# description: Release abroad needs an assessment, a certificate or the standard contract (PIPL 38-40); none can be shown yet.
+# custom:
+#   code: recipient.abroad
+deny contains "recipient.abroad" if facts.recipient.jurisdiction != "CN"
+
+# METADATA
+# title: There is no data-sharing agreement with the recipient
+# custom:
+#   code: recipient.no-agreement
+deny contains "recipient.no-agreement" if {
+	facts.recipient.relationship == "external"
+	facts.recipient.agreement_until == null
+}
+
+# METADATA
+# title: The data-sharing agreement is over
+# custom:
+#   code: recipient.agreement-over
+deny contains "recipient.agreement-over" if {
+	facts.recipient.relationship == "external"
+	facts.recipient.agreement_until != null
+	facts.recipient.agreement_until < facts.at
+}
+
+# METADATA
+# title: The recipient has registered no key
+# custom:
+#   code: recipient.no-key
+deny contains "recipient.no-key" if {
+	facts.question == "release"
+	facts.recipient.relationship == "external"
+	facts.recipient.key_registered == false
+}
+
+# METADATA
+# title: The caller is not the recipient
+# custom:
+#   code: recipient.other-caller
+deny contains "recipient.other-caller" if {
+	facts.question == "release"
+	facts.caller.organization != facts.recipient.id
+}
+
+# METADATA
+# title: The person who applied is no longer active
+# custom:
+#   code: recipient.requester-inactive
+deny contains "recipient.requester-inactive" if input.facts.requester.active == false
