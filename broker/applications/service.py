@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session, col, select
 
 from broker.applications import people
 from broker.applications.assessing import latest as latest_assessment
+from broker.applications.assessing import of_patients
 from broker.applications.deciding import Narrowing, approve, endorse, narrow, reassess, refuse, return_, withdraw
 from broker.applications.drafts import draft, patients_of, typed_patients, update
 from broker.applications.errors import NoGrant, NoSuchApplication
@@ -79,6 +81,7 @@ __all__ = [
     "of_application",
     "one",
     "opinion",
+    "opinions",
     "patients_of",
     "reassess",
     "refuse",
@@ -113,6 +116,12 @@ def released_under(session: Session, person: UUID) -> list[Grant]:
             .order_by(col(Grant.first_released_at), col(Grant.number))
         ).all()
     )
+
+
+def opinions(session: Session, application: Application) -> list[tuple[UUID, str, dict[str, Any] | None]]:
+    """Blinded key, effect and plan for each patient in the newest assessment, in the form's order; none before the first."""
+    newest = latest_assessment(session, application)
+    return [] if newest is None else [(row.patient_key, row.effect, row.plan) for row in of_patients(session, newest)]
 
 
 def is_recipients(session: Session, person: UUID, application: Application) -> bool:

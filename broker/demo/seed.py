@@ -67,7 +67,7 @@ def seed(installation: Installation) -> Cast:
 
 
 def _key(alg: str) -> ECKey | RSAKey:
-    parameters = {"use": "sig", "alg": alg, "kid": secrets.token_hex(8)}
+    parameters: Any = {"use": "sig", "alg": alg, "kid": secrets.token_hex(8)}
     return RSAKey.generate_key(3072, parameters) if alg == "RS384" else ECKey.generate_key("P-384", parameters)
 
 
