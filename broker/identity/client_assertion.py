@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from joserfc.errors import JoseError
 
 from broker import clock
 from broker.identity import client_keys, jose, rules
-from broker.identity.models import Client
+from broker.identity.oauth_store import Registered
 
 METHOD = "private_key_jwt"
 ASSERTION_TYPE = JWTBearerClientAssertion.CLIENT_ASSERTION_TYPE
@@ -30,31 +29,6 @@ _JTI = re.compile(r"[\x21-\x7e]{1,256}")
 _HEADER = frozenset({"alg", "kid", "typ", "jku", "x5t", "x5t#S256"})
 #: RFC 7523 says nothing of ``typ``; clients write JWT, and draft-ietf-oauth-rfc7523bis asks for the second.
 _TYPES = frozenset({"jwt", "client-authentication+jwt"})
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A client as Authlib wants it: the row, and what its organisation is called."""
-
-    row: Client
-    organization_name: str
-    active: bool  #: the client and every organisation above it
-
-    def get_client_id(self) -> str:
-        """The client's id."""
-        return self.row.id
-
-    def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
-        """Whether the client may authenticate so."""
-        return method in (METHOD, "bearer")
-
-    def check_grant_type(self, grant_type: str) -> bool:
-        """Whether the client may ask so."""
-        return grant_type == "client_credentials"
-
-    def get_allowed_scope(self, scope: str) -> str:
-        """The scope, which was judged already (``client_credentials``)."""
-        return scope
 
 
 class AssertionRefused(InvalidClientError):
@@ -108,9 +82,9 @@ def authenticate(
     if client is None:
         raise AssertionRefused("client-unknown")
     # 5. The one key of that client with this kind and id; jku may repeat the registered address, and is not fetched.
-    if "jku" in header and (client.row.jwks_uri is None or header["jku"] != client.row.jwks_uri):
+    if "jku" in header and (client.jwks_uri is None or header["jku"] != client.jwks_uri):
         raise AssertionRefused("jku-not-registered", "jku must be left out or be the registered address.")
-    key = client_keys.the_one(client.row.jwks["keys"], algorithm=algorithm, kid=kid, now=clock.now())
+    key = client_keys.the_one(client.jwks["keys"], algorithm=algorithm, kid=kid, now=clock.now())
     if key is None:
         raise AssertionRefused("key-unknown")
     # 6. The signature.
@@ -119,12 +93,12 @@ def authenticate(
     except (JoseError, ValueError) as error:
         raise AssertionRefused("signature") from error
     # 7. What it says: who, for whom, when.
-    _check_claims(claims, client.row.id, form.get("client_id"), audiences)
+    _check_claims(claims, client.id, form.get("client_id"), audiences)
     # 8. Once. It counts as used from here on, whatever becomes of the request.
     jti = claims.get("jti")
     if not isinstance(jti, str) or not _JTI.fullmatch(jti):
         raise AssertionRefused("jti", "jti must be 1 to 256 visible ASCII characters.")
-    if not use_once(client.row.id, jti, datetime.fromtimestamp(claims["exp"], UTC)):
+    if not use_once(client.id, jti, datetime.fromtimestamp(claims["exp"], UTC)):
         raise AssertionRefused("jti-used", "This assertion was used before.")
     # 9. A client that may act at this moment.
     if not client.active:

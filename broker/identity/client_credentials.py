@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, InvalidScopeError
-from sqlmodel import col, select
 
 from broker import clock
-from broker.identity import access_token, rules, scopes
+from broker.identity import access_token, oauth_store, rules, scopes
 from broker.identity.callers import GrantView
-from broker.identity.client_assertion import METHOD, Registered
-from broker.identity.models import Token
+from broker.identity.client_assertion import METHOD
 from broker.identity.oauth_server import TOO_OFTEN, FormRequest, Refused, Server
+from broker.identity.oauth_store import Registered
 from broker.identity.scopes import ScopeRefused, SmartScope
 
 
@@ -38,11 +36,11 @@ class ApplicationGrant(ClientCredentialsGrant):
         if isinstance(requested, ScopeRefused):
             raise self._refused("scope-unreadable", requested.reason)
         client: Registered = self.request.client
-        if self.server.asks_too_often(client.row.id):
+        if oauth_store.asks_too_often(self.server.session, client.id):
             self.request.reason = TOO_OFTEN
             raise Refused("temporarily_unavailable", "Too many tokens were asked for; wait a minute.", 429, {"Retry-After": "60"})
-        grant = self.server.grants.grant_of_application(self.server.session, requested.application, client.row.organization_id)
-        if grant is None or grant.organization_id != client.row.organization_id or not _lasts(grant, clock.now()):
+        grant = self.server.grants.grant_of_application(self.server.session, requested.application, client.organization_id)
+        if grant is None or grant.organization_id != client.organization_id or not _lasts(grant, clock.now()):
             raise self._refused("grant-not-usable", "There is no application of this number under which data are shared with you now.")
         smart = scopes.granted(requested.smart, grant.types)
         if not smart:
@@ -62,8 +60,8 @@ class ApplicationGrant(ClientCredentialsGrant):
         scope, jti = scopes.written(self.grant.application, self.smart), access_token.new_jti()
         content = access_token.claims(
             self.server.settings,
-            client_id=client.row.id,
-            organization=(client.row.organization_id, client.organization_name),
+            client_id=client.id,
+            organization=(client.organization_id, client.organization_name),
             grant=self.grant,
             scope=scope,
             jti=jti,
@@ -80,21 +78,15 @@ class ApplicationGrant(ClientCredentialsGrant):
         return 200, body, self.TOKEN_RESPONSE_HEADER
 
     def _store(self, client: Registered, jti: str, scope: str, seconds: int) -> None:
-        """Keep what is needed to revoke and to count, never the token; let go of what has long run out."""
-        session, now = self.server.session, clock.now()
-        session.add(
-            Token(jti=jti, client_id=client.row.id, grant_id=self.grant.id, scope=scope, issued_at=now, expires_at=now + timedelta(seconds=seconds))
-        )
-        session.flush()
-        old = select(Token.jti).where(Token.expires_at < now - rules.TOKEN_KEPT).limit(20).with_for_update(skip_locked=True)
-        session.execute(sa.delete(Token).where(col(Token.jti).in_(old)))
+        """Keep the token's row, and record that it was issued."""
+        oauth_store.issue(self.server.session, client.id, jti=jti, grant_id=self.grant.id, scope=scope, seconds=seconds)
         facts: dict[str, str | int | bool | list[str]] = {
             "jti": jti,
             "seconds": seconds,
             "scopes": len(self.smart),
             "scope_sha256": hashlib.sha256(scope.encode()).hexdigest(),
         }
-        self.server.record("token.issued", client.row.id, facts, grant=self.grant)
+        self.server.record("token.issued", client.id, facts, grant=self.grant)
 
 
 def _lasts(grant: GrantView, now: datetime) -> bool:

@@ -15,8 +15,9 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint
 from broker.identity import access_token
 from broker.identity.bearer import caller_in
 from broker.identity.callers import NotAuthenticatedReason, ReleaseCaller
-from broker.identity.client_assertion import METHOD, Registered
+from broker.identity.client_assertion import METHOD
 from broker.identity.oauth_server import FormRequest, Refused, Server
+from broker.identity.oauth_store import Registered
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Introspection(IntrospectionEndpoint):
         """
         if request.bearer is not None:
             return token.caller.client_id == request.bearer.client_id and token.caller.grant_id == request.bearer.grant_id
-        return token.caller.client_id == client.row.id or client.row.resource_server
+        return token.caller.client_id == client.id or client.resource_server
 
     def introspect_token(self, token: LiveToken) -> dict[str, Any]:
         """What the token says."""

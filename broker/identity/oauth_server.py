@@ -9,27 +9,25 @@ What Authlib does otherwise than we need is overridden here and in ``client_cred
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import AuthorizationServer, InvalidRequestError, OAuth2Request, UnsupportedGrantTypeError
 from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
 from fastapi.responses import JSONResponse
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.identity import access_token, login, rules
+from broker.identity import access_token, login, oauth_store, rules
 from broker.identity.bearer import caller_in, token_in
 from broker.identity.callers import GrantReader, NotAuthenticatedReason, ReleaseCaller
-from broker.identity.client_assertion import METHOD, AssertionRefused, Registered, authenticate, unverified_client_id
-from broker.identity.models import Client, Organization, Token, UsedJti
+from broker.identity.client_assertion import METHOD, AssertionRefused, authenticate, unverified_client_id
 from broker.identity.oauth_form import Form, FormRefused
+from broker.identity.oauth_store import Registered
 from broker.settings import Settings
 
 #: Reason of a refusal that is counted like a failed authentication, since a client can bring it about without end.
@@ -109,12 +107,7 @@ class Server(AuthorizationServer):
 
     def query_client(self, client_id: str) -> Registered | None:
         """The registered client of this id, with whether it may act at this moment."""
-        row = self.session.get(Client, client_id)
-        if row is None:
-            return None
-        organization = self.session.get_one(Organization, row.organization_id)
-        active = row.status == "active" and login.organization_active(self.session, organization.id)
-        return Registered(row, organization.name_zh or organization.name_en, active)
+        return oauth_store.registered(self.session, client_id)
 
     # -- the three endpoints --
 
@@ -156,7 +149,7 @@ class Server(AuthorizationServer):
             self.record("token.refused", request.client.get_client_id(), {"reason": reason})
             return
         claimed = unverified_client_id(request.form) if isinstance(error, AssertionRefused) or reason == TOO_OFTEN else None
-        if claimed is None or self.session.get(Client, claimed) is None:
+        if claimed is None or self.query_client(claimed) is None:
             return  # Nobody that we know; anybody can send such requests without end.
         failures = login.count(self.session, self.keys.blind("client", claimed, reason))
         if rules.worth_recording(failures):
@@ -176,7 +169,8 @@ class Server(AuthorizationServer):
             if "client_assertion" in request.form:
                 raise InvalidRequestError("Only one way of client authentication may be used.")
             raise _wrong_scheme(request.authorization, self.issuer)
-        client = authenticate(request.form, audiences=(self.token_endpoint, self.issuer), find=find, use_once=self._use_once)
+        use_once = partial(oauth_store.use_once, self.session)
+        client = authenticate(request.form, audiences=(self.token_endpoint, self.issuer), find=find, use_once=use_once)
         request.client = client
         return client
 
@@ -198,22 +192,6 @@ class Server(AuthorizationServer):
         """Whether tokens are good under this grant at this moment."""
         grant = self.grants.grant_by_id(self.session, grant_id)
         return grant is not None and grant.usable(clock.now())
-
-    def _use_once(self, client_id: str, jti: str, until: datetime) -> bool:
-        """Store a jti; false where it is stored. Of many at once the primary key lets one through, the others wait for it."""
-        now = clock.now()
-        statement = insert(UsedJti).values(client_id=client_id, jti=jti, expires_at=until).on_conflict_do_nothing().returning(col(UsedJti.jti))
-        first = self.session.execute(statement).first() is not None
-        name = (col(UsedJti.client_id), col(UsedJti.jti))
-        old = sa.select(*name).where(col(UsedJti.expires_at) < now - rules.JTI_KEPT).limit(20).with_for_update(skip_locked=True)
-        self.session.execute(sa.delete(UsedJti).where(sa.tuple_(*name).in_(old)))
-        return first
-
-    def asks_too_often(self, client_id: str) -> bool:
-        """Whether the client has been given as many tokens within a minute as it may."""
-        since = clock.now() - timedelta(minutes=1)
-        given = self.session.execute(sa.select(sa.func.count()).where(col(Token.client_id) == client_id, col(Token.issued_at) > since)).scalar_one()
-        return bool(given >= rules.TOKENS_PER_MINUTE)
 
 
 class _MissingGrantType(UnsupportedGrantTypeError):

@@ -10,8 +10,9 @@ from authlib.oauth2.rfc6749 import InvalidRequestError
 from authlib.oauth2.rfc7009 import RevocationEndpoint
 
 from broker.identity import access_token, tokens
-from broker.identity.client_assertion import METHOD, Registered
+from broker.identity.client_assertion import METHOD
 from broker.identity.oauth_server import FormRequest, Server
+from broker.identity.oauth_store import Registered
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class OurToken:
 
     def check_client(self, client: Registered) -> bool:
         """Whether it was given to this client."""
-        return bool(self.claims["client_id"] == client.row.id)
+        return bool(self.claims["client_id"] == client.id)
 
 
 class Revocation(RevocationEndpoint):
@@ -43,4 +44,4 @@ class Revocation(RevocationEndpoint):
 
     def revoke_token(self, token: OurToken, request: FormRequest) -> None:
         """Mark it, once no release under its grant is on its way."""
-        tokens.revoke_token(self.server.session, f"client:{request.client.row.id}", jti=token.claims["jti"], grant_id=UUID(token.claims["grant"]))
+        tokens.revoke_token(self.server.session, f"client:{request.client.id}", jti=token.claims["jti"], grant_id=UUID(token.claims["grant"]))

@@ -1,5 +1,6 @@
 """Signing in: who gets in, how long, and what guessing comes to."""
 
+import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -92,6 +93,9 @@ def test_two_authorization_headers_are_none(house, alice):
     good = ("Authorization", f"Bearer {sign_in(house).json()['token']}")
     assert house.http.get("/api/v1/me", headers=[good]).status_code == 200
     assert house.http.get("/api/v1/me", headers=[good, ("Authorization", "Basic YTpi")]).status_code == 401
+    basic = ("Authorization", "Basic " + base64.b64encode(f"alice:{make.PASSWORD}".encode()).decode())
+    assert house.http.get("/api/v1/me", headers=[basic]).status_code == 200
+    assert house.http.get("/api/v1/me", headers=[basic, ("Authorization", "Bearer x")]).status_code == 401
 
 
 def test_an_access_token_of_a_client_signs_nobody_in(house):
