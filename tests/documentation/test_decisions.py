@@ -45,3 +45,19 @@ def test_the_checks_that_are_named_exist(page):
 
 def test_the_index_lists_nothing_else():
     assert set(re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", INDEX)) == {page.name for page in PAGES} | {"0000-template.md"}
+
+
+def test_decisions_that_code_points_to_exist():
+    """``docs/decisions/0002`` in a comment leads to a page."""
+    root = FOLDER.parents[1]
+    files = [
+        path
+        for folder in ("broker", "migrations", "policies", "tests", "tools")
+        for path in (root / folder).rglob("*")
+        if path.suffix in {".py", ".rego", ".md"}
+    ]
+    cited = {
+        (str(path.relative_to(root)), number) for path in files for number in re.findall(r"docs/decisions/(\d{4})", path.read_text(encoding="utf-8"))
+    }
+    missing = {(path, number) for path, number in cited if not list(FOLDER.glob(f"{number}-*.md"))}
+    assert missing == set()

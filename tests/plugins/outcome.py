@@ -40,7 +40,7 @@ class Outcome:
 
     def note(self, report: Any) -> None:
         """Take one report of one phase of one test."""
-        needs = [need for need in NEEDS if need in report.keywords]
+        needs = [need for need in NEEDS if need in getattr(report, "keywords", ())]
         if report.skipped and not hasattr(report, "wasxfail"):
             reason = skip_reason(report.longrepr)
             # A test that skips itself for want of something it has no marker for is still told by its words.
