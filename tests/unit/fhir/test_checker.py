@@ -284,6 +284,14 @@ def test_open_ends_of_the_period():
     assert not inside("Observation", {"end": "2025-01-01"}, late, *kept)
 
 
+def test_a_day_may_be_another_day_elsewhere():
+    kept = ("status", "code", "subject", "effective")
+    for period in ({"start": "2025-01-01T05:00:00Z"}, {"end": "2024-12-30T19:00:00Z"}):
+        assert inside("Observation", period, {**OBSERVATION, "effectiveDateTime": "2024-12-31"}, *kept)
+    for period in ({"start": "2025-01-01T15:00:00Z"}, {"end": "2024-12-30T09:00:00Z"}):
+        assert not inside("Observation", period, {**OBSERVATION, "effectiveDateTime": "2024-12-31"}, *kept)
+
+
 def test_a_hidden_date_is_not_judged():
     """``issued`` is the second best; what the better one says is not to be seen."""
     assert inside("Observation", YEAR, {**OBSERVATION, "issued": "2026-06-01T00:00:00Z"}, "status", "code", "subject", "issued")
