@@ -20,11 +20,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from broker.records.wording import Wording
 
 #: Put before the code of a label that only free text gives.
 IN_TEXT = "text:"
@@ -118,7 +120,7 @@ _DOCUMENTS = frozenset(
     {"Communication", "CommunicationRequest", "Composition", "DocumentManifest", "DocumentReference", "Media", "QuestionnaireResponse"}
 )
 
-#: Longer texts are searched each time, shorter ones (names of codes) are remembered.
+#: Names up to this length are remembered with what was found in them.
 _REMEMBERED = 160
 
 
@@ -140,12 +142,8 @@ class _Lists:
     icd10: dict[str, list[str]] = field(default_factory=dict)
     atc: dict[str, list[str]] = field(default_factory=dict)
     types: dict[str, list[str]] = field(default_factory=dict)
-    words: list[tuple[str, re.Pattern[str]]] = field(default_factory=list)
-    concept_words: list[tuple[str, re.Pattern[str]]] = field(default_factory=list)
-
-
-def _pattern(words: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{word})" for word in words), re.IGNORECASE)
+    words: Wording = field(default_factory=Wording)  #: for free text
+    all_words: Wording = field(default_factory=Wording)  #: for the names of codes
 
 
 @cache
@@ -164,10 +162,8 @@ def lists() -> _Lists:
             for target, key in ((found.icd10, "icd10"), (found.atc, "atc"), (found.types, "types")):
                 for entry in rule.get(key, ()):
                     target.setdefault(entry, []).append(name)
-            if rule.get("words"):
-                found.words.append((name, _pattern(rule["words"])))
-            if rule.get("concept_words"):
-                found.concept_words.append((name, _pattern(rule["concept_words"])))
+            found.words.add(name, rule.get("words", ()))
+            found.all_words.add(name, (*rule.get("words", ()), *rule.get("concept_words", ())))
     return found
 
 
@@ -195,19 +191,17 @@ def _by_code(system: str, code: str) -> tuple[str, ...]:
     return tuple(met)
 
 
-def _searched(text: str, *, free: bool) -> tuple[str, ...]:
-    met = [name for name, pattern in lists().words if pattern.search(text)]
-    if not free:
-        met += [name for name, pattern in lists().concept_words if pattern.search(text)]
-    return tuple(met)
-
-
-_remembered: Callable[..., tuple[str, ...]] = lru_cache(maxsize=20_000)(_searched)
+@lru_cache(maxsize=20_000)
+def _in_name(name: str) -> tuple[str, ...]:
+    """Rules whose words stand in the name of a code; the same names come again and again."""
+    return lists().all_words.found(name)
 
 
 def _by_words(text: str, *, free: bool) -> tuple[str, ...]:
-    """Rules whose words stand in a text."""
-    return _remembered(text, free=free) if len(text) <= _REMEMBERED and not free else _searched(text, free=free)
+    """Rules whose words stand in a text. Notes are not remembered, since they are a patient's."""
+    if free:
+        return lists().words.found(text)
+    return _in_name(text) if len(text) <= _REMEMBERED else lists().all_words.found(text)
 
 
 def _met(resource: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
@@ -234,7 +228,7 @@ def _met(resource: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
             elif type(value) is dict or type(value) is list:
                 queue.append((value, free or name in FREE_TEXT))
         if document and str(node.get("contentType", "")).startswith("text/") and type(node.get("data")) is str:
-            yield from ((rule, False) for rule in _searched(_decoded(node["data"]), free=True))
+            yield from ((rule, False) for rule in lists().words.found(_decoded(node["data"])))
 
 
 def _decoded(data: str) -> str:
