@@ -42,20 +42,22 @@ def check(folder: Folder = None, *, as_json: AsJson = False) -> None:
         print(json.dumps({"revision": policies.revision if policies else None, "problems": [asdict(each) for each in problems]}, ensure_ascii=False))
     elif policies and not problems:
         print(
-            f"策略无误 The policies are sound: {len(policies.modules)} modules, {len(policies.data['profiles'])} profiles, revision {policies.revision[:12]}"
+            f"策略无误 The policies are sound: {len(policies.modules)} modules, {len(policies.data['profiles'])} profiles, "
+            f"revision {policies.revision[:12]}"
         )
     if problems:
         _fail(problems, quiet=as_json)
 
 
-@app.command()
-def test(folder: Folder = None) -> None:
+@app.command("test")
+def run_tests(folder: Folder = None) -> None:
     """Run the Rego tests with the real OPA, strictly checked and formatted. Without OPA: say so loudly, and exit 0."""
     opa = _opa()
     if opa is None:
         print(
-            f"未找到 OPA，Rego 测试未运行。NOT RUN: the Rego tests need the real OPA. `make opa` builds it where there is Go; or name it in {OPA_VARIABLE}.\n"
-            "The embedded engine cannot run them (it trips over `with`). pytest tests/policies still puts the decision table through it.",
+            "未找到 OPA，Rego 测试未运行。NOT RUN: the Rego tests need the real OPA.\n"
+            f"`make opa` builds it where there is Go; or name it in {OPA_VARIABLE}. The embedded engine cannot run them (it trips over `with`);\n"
+            "pytest tests/policies still puts the decision table through it.",
             file=sys.stderr,
         )
         return

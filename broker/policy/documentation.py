@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from broker.policy.metadata import Annotation, annotations, denied_code
+from broker.policy.metadata import Annotation, blocks, denied_code
 from broker.policy.policy_set import PolicySet
 
 _RULES = "broker/release/rules/"
@@ -18,12 +18,14 @@ from the METADATA of the rules and from `data/`; `broker policy check` fails whe
 
 ## How a decision is made
 
-1. **In** goes `{facts, input_hash}` (`input.schema.json`; built by `broker/policy/facts.py`): what is asked, the agreed terms, who calls, who will hold the
-   data, about whom, and what the patient's consents say. No clinical content, no names, times as epoch seconds.
-2. **Every required rule must say yes** (`satisfied`, false by default) **and none may say no** (`deny`). A rule that says neither is `undetermined`. The rules
-   are asked by name in `broker/release/release.rego`. In a declared emergency the rule `emergency` stands in for `grant`; everything else stays.
-3. **Out** comes `{allow, reasons, plan, obligations, necessity, input_hash_echo, revision}`. The plan is what was asked, cut down to the least-necessary profile
-   (`broker/release/plan/plan.rego`). For an assessment `necessity` says what was cut, and why (`broker/release/cuts/cuts.rego`).
+1. **In** goes `{facts, input_hash}` (`input.schema.json`; built by `broker/policy/facts.py`): what is asked, the agreed terms, who calls,
+   who will hold the data, about whom, and what the patient's consents say. No clinical content, no names, times as epoch seconds.
+2. **Every required rule must say yes** (`satisfied`, false by default) **and none may say no** (`deny`). A rule that says neither is
+   `undetermined`. The rules are asked by name in `broker/release/release.rego`. In a declared emergency the rule `emergency` stands in for
+   `grant`; everything else stays.
+3. **Out** comes `{allow, reasons, plan, obligations, necessity, input_hash_echo, revision}`. The plan is what was asked, cut down to the
+   least-necessary profile (`broker/release/plan/plan.rego`). For an assessment `necessity` says what was cut, and why
+   (`broker/release/cuts/cuts.rego`).
 4. The broker acts only on an answer of exactly that shape that echoes the hash of this question and names the revision of these policies
    (`broker/policy/answer.py`). Anything else is *unavailable*: denied, recorded, alarmed.
 
@@ -35,12 +37,12 @@ from the METADATA of the rules and from `data/`; `broker policy check` fails whe
 | open a purpose for a kind of recipient | `data/profile_index.json` |
 | add a data class | `data/data_classes.json` |
 | say a reason better | `data/reasons.json`; its code is permanent |
-| add a rule | a folder in `broker/release/rules/` with the rule, its test and METADATA; its name in `release.rego`; its codes in `data/reasons.json` |
+| add a rule | a folder in `broker/release/rules/` with rule, test and METADATA; its name in `release.rego`; its codes in `data/reasons.json` |
 
 Each table has a JSON Schema beside it. Then: `broker policy check`, `broker policy test`, `pytest tests/policies`.
 
-The dialect is narrow on purpose: two engines must give the same answer (`docs/decisions/0009-policy-must-say-yes.md`). `broker policy check` names what is
-outside of it.
+The dialect is narrow on purpose: two engines must give the same answer (`docs/decisions/0009-policy-must-say-yes.md`).
+`broker policy check` names what is outside of it.
 """
 
 
@@ -55,7 +57,7 @@ def _rules(policies: PolicySet) -> Iterator[str]:
     for path, source in sorted(policies.modules.items()):
         if not path.startswith(_RULES):
             continue
-        found = annotations(source)
+        found = blocks(source)
         package = next(each for each in found if each.subject == "package")
         yield f"### {package.fields['title']}: `{path.removeprefix(_RULES).split('/', 1)[0]}`\n"
         yield f"{package.fields['description']} ({package.fields['custom.law']})\n"
@@ -98,4 +100,5 @@ def _tables(policies: PolicySet) -> Iterator[str]:
     yield "| basis | 中文 | law | purposes | consent needed within · outside | overrides a refusal |\n|---|---|---|---|---|---|"
     for code, row in sorted(data["lawful_bases"].items()):
         needed = " · ".join("yes" if row["consent_required"][where] else "no" for where in ("internal", "external"))
-        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {'yes' if row['overrides_refusal'] else 'no'} |"
+        overrides = "yes" if row["overrides_refusal"] else "no"
+        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {overrides} |"

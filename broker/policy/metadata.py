@@ -36,7 +36,7 @@ class Rule:
     default: bool
 
 
-def annotations(source: str) -> list[Annotation]:
+def blocks(source: str) -> list[Annotation]:
     """Every METADATA block of a Rego file, in order."""
     lines = source.splitlines()
     found = []

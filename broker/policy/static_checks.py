@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from broker.errors import Problem
 from broker.policy import data_checks
-from broker.policy.metadata import annotations, denied_code, package_of, rules
+from broker.policy.metadata import blocks, denied_code, package_of, rules
 from broker.policy.policy_set import PolicySet
 
 #: Built-ins that both engines are shown to agree on. A new one needs a row in tests/policies/test_dialect.py first.
@@ -82,7 +82,7 @@ def _dialect(path: str, source: str) -> Iterator[Problem]:
 
 
 def _documented(path: str, source: str) -> Iterator[Problem]:
-    found = annotations(source)
+    found = blocks(source)
     package = next((each for each in found if each.subject == "package"), None)
     if package is None or not package.fields.get("title") or not package.fields.get("description"):
         yield Problem(path, "metadata", "the package needs METADATA with title and description")

@@ -51,6 +51,16 @@ profile_id := data.broker.profile_index[purpose.judged_as][recipient.kind][recip
 # title: The least-necessary profile
 profile := data.broker.profiles[profile_id]
 
+default lifting_grounds := false
+
+# METADATA
+# title: The patient's consent is a ground to ask for a sensitive class
+lifting_grounds if consent.base == "permit"
+
+# METADATA
+# title: A law that overrides a refusal is one, too, such as the duty to report
+lifting_grounds if basis.overrides_refusal == true
+
 default has_profile := false
 
 # METADATA

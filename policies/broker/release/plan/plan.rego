@@ -276,7 +276,7 @@ closed := [name |
 # title: Sensitive categories that this plan lifts; the rule sensitive has judged them, and here they are judged again
 lifted := {category |
 	some category in asked.lifts
-	facts.consent.base == "permit"
+	facts.lifting_grounds
 	data.broker.sensitive.categories[category].data_class in facts.profile.may_lift
 }
 

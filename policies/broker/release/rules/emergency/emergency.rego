@@ -2,7 +2,7 @@
 # title: Emergency
 # description: >-
 #   Break-glass: access without prior approval, for a short time, justified, and reviewed afterwards.
-#   It stands in for the rule grant, in the named set required_in_emergency, and lifts the approval alone.
+#   It stands in for the rule grant, and lifts the approval alone.
 # custom:
 #   law: PIPL 13(1)(4); TM-5.5
 package broker.release.rules.emergency

@@ -2,7 +2,7 @@
 # title: Sensitive categories
 # description: >-
 #   HIV, mental health, substance use, sexual and reproductive health, genetics and violence stay behind by default. An application may ask
-#   for one by its class where the profile allows it and the patient consents.
+#   for one by its class where the profile allows it and the patient consents, or a law overrides a refusal.
 # custom:
 #   law: PIPL 28-29; 艾滋病防治条例 39(2); 精神卫生法 4, 23
 package broker.release.rules.sensitive
@@ -20,12 +20,12 @@ satisfied if {
 }
 
 # METADATA
-# title: What is asked may be lifted, and the patient consents
+# title: What is asked may be lifted, and there are grounds for it
 satisfied if {
 	count(asked.lifts) > 0
 	count(facts.profile.may_lift) > 0
 	count(beyond_profile) == 0
-	facts.consent.base == "permit"
+	facts.lifting_grounds
 }
 
 # METADATA
@@ -44,10 +44,10 @@ beyond_profile := {class |
 deny contains "sensitive.not-necessary" if count(beyond_profile) > 0
 
 # METADATA
-# title: A sensitive class needs the patient's consent
+# title: A sensitive class needs the patient's consent, or a law that overrides a refusal
 # custom:
 #   code: sensitive.consent-required
 deny contains "sensitive.consent-required" if {
 	count(asked.lifts) > 0
-	facts.consent.base != "permit"
+	facts.lifting_grounds == false
 }
