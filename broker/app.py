@@ -143,7 +143,7 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
             consent_facts=consent_facts(installation.keys),
             data_classes=catalogue.codes,
             preview=preview_of(app),
-            holds=feedback.holds,
+            holds=feedback.holds(chosen.feedback_days),
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         release_router(catalogue.types),

@@ -12,6 +12,7 @@ import typer
 import uvicorn
 from rich.console import Console
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
 
 from broker.settings import settings
 
@@ -63,7 +64,7 @@ def run(host: str, port: int, workers: int = 1) -> None:
         if workers == 1:
             uvicorn.Server(config).run()
         else:
-            uvicorn.main.Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
     finally:
         stop_embedded()
 

@@ -123,7 +123,8 @@ class Story:
         self.step("使用反馈", "Feedback on the use")
         feedback = {
             "used": True,
-            "purpose_met": True,
+            "purpose_met": "yes",
+            "deletion_done": False,
             "examinations_avoided": 2,
             "onward_disclosure": False,
             "comment": "复诊参考，免做糖化血红蛋白。",
@@ -180,14 +181,17 @@ class Story:
         released = {(entry["resource"]["resourceType"], entry["resource"]["id"]) for entry in bundle["entry"]}
         held: Counter[tuple[str, str]] = Counter()
         secret_words: set[str] = set()
+        open_words: set[str] = set()
         label = self.cast.story["held_back_label"]
         for kind, name, labels, body in _stored(self.installation, patient_id):
+            said = {coding["display"] for coding in _codings(orjson.loads(body)) if coding.get("display")}
+            if label not in labels:
+                open_words |= said
             if (kind, name) in released:
                 self.check(label not in labels, f"nothing labelled {label} left")
-                continue
-            if label in labels:
+            elif label in labels:
                 held[kind, f"label {label}: refused in the consent"] += 1
-                secret_words |= {coding["display"] for coding in _codings(orjson.loads(body)) if coding.get("display")}
+                secret_words |= said
             elif kind not in plan["types"]:
                 held[kind, "not necessary for the purpose: type not in the plan"] += 1
             else:
@@ -199,10 +203,11 @@ class Story:
             table.add_row(kind, str(left[kind]), str(sum(count for _, count in reasons)), "; ".join(why for why, _ in reasons))
         self.console.print(table)
         self.check(any(why.startswith("label") for _, why in held), "something was held back because of its label")
-        visible = {coding.get("display") for entry in bundle["entry"] for coding in _codings(entry["resource"])}
-        found = [word for word in secret_words - visible if word.encode() in raw]
-        self.check(not found and b'"text"' not in raw and "电话".encode() not in raw, "no held-back word, narrative or note is in the bytes")
-        self.say(f"{len(secret_words)} held-back terms searched in {len(raw):,} bytes: none found")
+        # Words such as "finished" are said of every visit; what is said only of what is held back must not be there.
+        secret_words -= open_words
+        self.check(not [word for word in secret_words if word.encode() in raw], "no word of what was held back is in the bytes")
+        self.check(b"<div" not in raw and b'"note"' not in raw and b'"telecom"' not in raw, "no narrative, note or telephone number is in the bytes")
+        self.say(f"{len(secret_words)} held-back terms searched for in {len(raw):,} bytes: none found")
 
     def verify_log(self) -> None:
         """Verify the log from a folder as an auditor would, then flip one bit of it."""

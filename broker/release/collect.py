@@ -40,9 +40,6 @@ BATCH = 500
 #: Sizes of a search page where the caller names none. ``$everything`` without ``_count`` is whole.
 DEFAULT_COUNT = 100
 
-#: Starting points that are looked up for one release; a consent that names more is answered as if the others couldn't be found.
-ANCHORS = 20
-
 _REFERENCE = re.compile(rb'"reference":"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})"')
 
 
@@ -262,28 +259,3 @@ async def patient_of_resource(cursor: Cursor, keys: Keys, grant_id: UUID, resour
     await cursor.execute(_PATIENT_REFERRING, (grant_id, row.id_token))
     found = await cursor.fetchone()
     return None if found is None else found[0]
-
-
-_ACTORS = """
-WITH RECURSIVE above AS (
-    SELECT id, parent_id FROM organization WHERE id = %s
-    UNION SELECT o.id, o.parent_id FROM organization o JOIN above ON o.id = above.parent_id)
-SELECT id FROM above
-"""
-
-
-async def actors(cursor: Cursor, organization_id: str) -> frozenset[str]:
-    """The references by which a consent may name the recipient: its organisation and every one it is part of."""
-    await cursor.execute(_ACTORS, (organization_id,))
-    return frozenset(f"Organization/{row[0]}" for row in await cursor.fetchall())
-
-
-async def anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: ResourceGate) -> dict[str, frozenset[str]]:
-    """What the resources refer to that consents name as a starting point (``data.meaning`` related); absent: can't be told."""
-    found: dict[str, frozenset[str]] = {}
-    for reference in sorted(gate.anchors_needed)[:ANCHORS]:
-        kind, _, name = reference.partition("/")
-        row = await records.read_one(cursor, keys, kind, name)
-        if row is not None and row.patient_key == vault.patient_key:
-            found[reference] = consent.facts_of(orjson.loads(records.open_row(vault, row).body), ()).references
-    return found

@@ -18,11 +18,10 @@ from sqlmodel import Session
 from broker import clock
 from broker.applications import service as applications
 from broker.applications.models import Application
-from broker.consent import service as consent
-from broker.consent.residual import Use, gate_for
 from broker.fhir.plan import ReleasePlan
 from broker.records import service as records
 from broker.release import collect
+from broker.release.consents import consented
 from broker.release.query import Wanted
 from broker.release.service import Parts
 
@@ -56,11 +55,8 @@ async def _page(parts: Parts, plan: ReleasePlan, patient_key: UUID, terms: appli
         vault = await records.vault(cursor, parts.keys, patient_key)
         if vault is None:
             return collect.Unsafe("patient.unknown")
-        use = Use(actors=await collect.actors(cursor, terms.recipient), purpose=terms.purpose, at=clock.epoch(clock.now()))
-        residuals = await consent.residuals(cursor, patient_key)
-        gate = gate_for(residuals, use)
-        if gate.anchors_needed:
-            gate = gate_for(residuals, use, (await collect.anchored(cursor, parts.keys, vault, gate)).get)
+        at = clock.epoch(clock.now())
+        said = await consented(cursor, parts.keys, vault, recipient=terms.recipient, purpose=terms.purpose, at=at)
         wanted = Wanted(patient=vault.fhir_id, everything=True, path="preview")
-        order = collect.Order(plan, vault, gate, terms.lawful_basis == "consent", terms.recipient, wanted, None)
+        order = collect.Order(plan, vault, said.gate, terms.lawful_basis == "consent", terms.recipient, wanted, None)
         return await collect.page(cursor, parts.keys, order)

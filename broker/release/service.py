@@ -32,8 +32,7 @@ from broker import clock
 from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
-from broker.consent import service as consent
-from broker.consent.residual import ResourceGate, Use, facts_for, gate_for
+from broker.consent.residual import ResourceGate
 from broker.crypto import Keys, digest
 from broker.database import Database, gate_lock
 from broker.fhir.plan import PlanInvalid, ReleasePlan
@@ -44,6 +43,7 @@ from broker.policy.memo import RememberingEngine
 from broker.records import service as records
 from broker.release import bundle, collect, outcome, paging
 from broker.release.answers import Kind, Ready, Refusal
+from broker.release.consents import consented
 from broker.release.errors import NotReleased, TokenNotUsable
 from broker.release.facts import facts_of
 from broker.release.query import Wanted
@@ -192,15 +192,9 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller,
     common = outcome.about(caller, patient=patient_key if vault else None, subject=vault.subject if vault else None, recipient=grant.recipient.id)
     if vault is None or patient_key is None:
         return refused(Kind.REFUSED, "patient.unknown")
-    now = clock.now()
-    use = Use(actors=await collect.actors(cursor, grant.recipient.id), purpose=grant.purpose, at=clock.epoch(now))
-    residuals = await consent.residuals(cursor, patient_key)
-    gate = gate_for(residuals, use)
-    if gate.anchors_needed:
-        anchors = await collect.anchored(cursor, parts.keys, vault, gate)
-        gate = gate_for(residuals, use, anchors.get)
-    said = facts_for(residuals, use, vault.epoch)
-    facts = facts_of(at=use.at, caller=caller, grant=grant, patient_key=patient_key, consent=said, types=wanted.types)
+    at = clock.epoch(clock.now())
+    said = await consented(cursor, parts.keys, vault, recipient=grant.recipient.id, purpose=grant.purpose, at=at)
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=patient_key, consent=said.facts, types=wanted.types)
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
@@ -220,7 +214,7 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller,
     after = None if wanted.after is None else paging.opened(parts.keys, bound, wanted.after)
     if wanted.after is not None and after is None:
         return refused(Kind.NOT_FOUND, "page.unknown", decision=decision)
-    return _Permitted(common, decision, plan, vault, gate, grant.request.lawful_basis == "consent", bound, after, grant.recipient.id)
+    return _Permitted(common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", bound, after, grant.recipient.id)
 
 
 def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:

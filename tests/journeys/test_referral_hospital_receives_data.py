@@ -121,7 +121,7 @@ def test_another_patient_is_refused_like_one_that_never_was(story, exchange):
 
 
 def test_feedback_then_withdrawal_then_refusal_and_a_log_that_proves_it(story, exchange):
-    answers = {"used": True, "purpose_met": True, "examinations_avoided": 1, "onward_disclosure": False}
+    answers = {"used": True, "purpose_met": "yes", "examinations_avoided": 1, "onward_disclosure": False, "deletion_done": False}
     story.person("gao.min").call("POST", f"/api/v1/applications/{exchange['number']}/feedback", expected=201, body=answers)
     released = story.system("shengli-his").fetch(
         "POST", "/releases", exchange["token"], {"application": exchange["number"], "patient": PATIENT, "types": ["Condition"]}
