@@ -78,6 +78,12 @@ def _nested(provisions: Any) -> list[dict[str, Any]]:
     return found
 
 
+def every_provision(consent: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every provision of a consent in any dialect, the root among them."""
+    root = consent.get("provision")
+    return _nested(root if isinstance(root, list) else [root])
+
+
 def detect(consent: Mapping[str, Any]) -> Detected:
     """The dialect of a consent, valid or not."""
     root = consent.get("provision")

@@ -64,6 +64,16 @@ SENTENCES: dict[str, tuple[str, str, str]] = {
     "unknown-scope": ("This scope is not known.", "未知的同意范围（scope）。", "code-invalid"),
     "other-scope": ("This consent is not about sharing data.", "该同意不涉及数据共享。", "business-rule"),
     "unknown-code": ("The code or its system is not one that can be enforced.", "该编码或其编码体系无法执行。", "code-invalid"),
+    "label-found-under": (
+        "Enforced on the wider label under which such data are found here.",
+        "此类数据在本院归于更宽的标签之下，按该标签执行。",
+        "informational",
+    ),
+    "label-not-assigned": (
+        "Nothing here is labelled with this by its content, so a denial of it could not be enforced. Name a wider topic.",
+        "本院不按内容赋予该标签，拒绝条款无法执行。请改用更宽的类别。",
+        "not-supported",
+    ),
     "bad-date": ("A date here can't be read, is missing, or the end is before the start.", "日期无法读取、缺失，或结束早于开始。", "value"),
     "role-not-recipient": (
         "This role is not that of a recipient of information (IRCP, PRCP), so it is not clear whom the rule is about.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 _RELATIVE = re.compile(r"([A-Z][A-Za-z]{1,60})/([A-Za-z0-9.\-]{1,64})", re.ASCII)
 _ABSOLUTE = re.compile(r"https?://[^\s#?]{1,1000}/([A-Z][A-Za-z]{1,60})/([A-Za-z0-9.\-]{1,64})", re.ASCII)
@@ -38,3 +39,12 @@ def token(identifier: object) -> str | None:
 def tokens(identifiers: Any) -> frozenset[str]:
     """Every identifier of a list as ``system|value``; what can't be read is left out."""
     return frozenset(found for one in (identifiers if isinstance(identifiers, list) else ()) if (found := token(one)))
+
+
+def canonical_uuid(text: str) -> UUID | None:
+    """The UUID that is written in its one usual form; None for anything else that could be taken for one."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    return found if str(found) == text else None

@@ -15,9 +15,12 @@ _GROUPS = frozenset({"Group", "CareTeam"})
 
 
 class Related:
-    """An index over resources. ``aliases`` gives other names of a resource (a Bundle's ``fullUrl``) as name → ``Type/id``."""
+    """An index over resources. ``aliases`` gives other names of a resource (a Bundle's ``fullUrl``) as name → ``Type/id``.
 
-    def __init__(self, resources: Iterable[Mapping[str, Any]] = (), aliases: Mapping[str, str] | None = None, *, at: int = 0) -> None:
+    ``at`` is the second at which groups are asked for their members; None: a group whose membership changes with time can't be told.
+    """
+
+    def __init__(self, resources: Iterable[Mapping[str, Any]] = (), aliases: Mapping[str, str] | None = None, *, at: int | None = None) -> None:
         self._aliases = dict(aliases or {})
         self._at = at
         self._found: dict[str, Mapping[str, Any]] = {}
@@ -83,9 +86,9 @@ class Related:
             span = times.read_period(one["period"]) if "period" in one else times.Span()
             reference = self.one(who)
             named = None if reference is None else self._named(reference, seen)
-            if span is None or named is None:
+            if span is None or named is None or (self._at is None and "period" in one):
                 return None
-            if span.holds(self._at) and one.get("inactive") is not True:
+            if (self._at is None or span.holds(self._at)) and one.get("inactive") is not True:
                 found |= named
         return found
 

@@ -15,6 +15,7 @@ from broker.consent.values import (
     ACTIONS_AFTER_RELEASE,
     ACTIONS_OF_RELEASE,
     DOCUMENT_TYPES,
+    IN_TEXT,
     UNCLASSIFIED,
     Anchors,
     Classes,
@@ -43,8 +44,9 @@ def labels_of(codes: tuple[str, ...]) -> Labels | None:
         return None
     levels = [CONFIDENTIALITY[code] for code in codes if code in CONFIDENTIALITY]
     sensitive = frozenset(code for code in codes if code in SENSITIVITY)
-    unknown = any(code not in CONFIDENTIALITY and code not in SENSITIVITY for code in codes)
-    return Labels(max(levels) if levels else None, not levels, sensitive, unknown)
+    in_text = frozenset(code.removeprefix(IN_TEXT) for code in codes if code.startswith(IN_TEXT))
+    unknown = any(code not in CONFIDENTIALITY and code not in SENSITIVITY and not code.startswith(IN_TEXT) for code in codes)
+    return Labels(max(levels) if levels else None, not levels, sensitive, unknown, in_text)
 
 
 def covers(effect: Effect, named: frozenset[str], labels: Labels) -> bool:
@@ -59,6 +61,8 @@ def covers(effect: Effect, named: frozenset[str], labels: Labels) -> bool:
         return True
     if effect is Effect.PERMIT:
         return bool(levels) and labels.level is not None and labels.level <= max(levels)
+    if any(topics & SENSITIVITY.wider(code) for code in labels.in_text):
+        return True
     if levels and (labels.level_missing or (labels.level is not None and labels.level >= min(levels))):
         return True
     return bool(topics) and labels.unknown

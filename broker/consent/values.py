@@ -13,6 +13,8 @@ from broker.consent.times import Span
 
 #: The label of a resource that could not be labelled; it is withheld (rule 6).
 UNCLASSIFIED = "unclassified"
+#: Stands before the code of a label that only free text gives.
+IN_TEXT = "text:"
 
 
 #: What a release does, in codes of consentaction; a permit must name one of them.
@@ -116,7 +118,8 @@ class Use:
 class ResourceFacts:
     """What rules may ask of a resource. Dates are epoch seconds, both ends included; None: not known.
 
-    ``labels`` are codes of v3-Confidentiality and of the sensitivity tree; anything else in them is a label not understood.
+    ``labels`` are codes of v3-Confidentiality and of the sensitivity tree; anything else in them is a label not understood. A code
+    after ``text:`` is what free text alone speaks of: it can deny and never permits. Leave it out where free text doesn't leave.
     """
 
     type: str
@@ -147,12 +150,15 @@ class Labels:
     level_missing: bool = False  #: there are labels, but no confidentiality among them; it may be any
     sensitive: frozenset[str] = frozenset()
     unknown: bool = False  #: at least one label is not understood
+    in_text: frozenset[str] = frozenset()  #: topics that free text alone speaks of
 
     def single(self) -> Iterator[Labels]:
         """The labels as if the resource were about one sensitive topic alone, for each of them; its confidentiality stays."""
         for code in sorted(self.sensitive):
             yield Labels(self.level, self.level_missing, frozenset({code}))
-        if self.unknown or not self.sensitive:
+        for code in sorted(self.in_text):
+            yield Labels(self.level, self.level_missing, in_text=frozenset({code}))
+        if self.unknown or not (self.sensitive or self.in_text):
             yield Labels(self.level, self.level_missing, unknown=self.unknown)
 
 

@@ -54,12 +54,12 @@ def moments(text):
     """Earliest and latest moment of a date or dateTime."""
     try:
         if "T" in text:
-            at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+            at = datetime.fromisoformat(text)
             if at.tzinfo is None:
                 raise NotUnderstood
             return at, at
         parts = [int(part) for part in text.split("-")]
-        first = datetime(*(parts + [1, 1])[:3], tzinfo=UTC)
+        first = datetime(*[*parts, 1, 1][:3], tzinfo=UTC)
         if len(parts) == 3:
             after = first + timedelta(days=1)
         elif len(parts) == 2:
@@ -361,10 +361,8 @@ def evaluate(consents, resource, actors, purpose, at):
         try:
             if not speaks(consent, question):
                 continue
-            if not understood(consent):
-                raise NotUnderstood
-            if not labels:
-                answers.append("deny")  # Rule 6: it could not be labelled.
+            if not understood(consent) or not labels:
+                answers.append("deny")  # Rule 6: what has no label could not be given one.
                 continue
             typed = "decision" not in consent and "type" in consent.get("provision", {})
             answers.append(says(consent, question | {"typed": typed}))

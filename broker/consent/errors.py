@@ -1,0 +1,90 @@
+"""What can go wrong with a consent; the docstring is the English message."""
+
+from __future__ import annotations
+
+from broker import errors
+from broker.consent.enforceability import Report
+from broker.errors import Problem
+
+
+class NotEnforceable(errors.Invalid):
+    """This consent can't be enforced as it is written, so it was not filed."""
+
+    code = "consent-not-enforceable"
+    zh = "该知情同意按现有写法无法执行，未予登记。"
+    help_en = "Correct the named elements with the patient and file it again. `broker consent check` gives the same report."
+    help_zh = "请与患者确认并更正所列元素后重新登记；broker consent check 可得到同样的报告。"
+
+    def __init__(self, report: Report, language: str = "en") -> None:
+        """``report`` says which elements are refused; the problems are in ``language``."""
+        refused = tuple(Problem(one.path, one.code, one.sentence(language)) for one in report.refused)
+        wrong = tuple(Problem(path, "structure", sentence) for path, sentence in report.structure)
+        super().__init__(problems=(*wrong, *refused))
+        self.report = report
+
+    def spoken(self, language: str) -> NotEnforceable:
+        """The same in ``zh`` or ``en``."""
+        return NotEnforceable(self.report, language)
+
+
+class UnknownPatient(errors.Invalid):
+    """The consent names no patient whom the registry knows for certain."""
+
+    code = "consent-patient-unknown"
+    zh = "该知情同意所指患者不存在，或无法确定。"
+    help_en = "Name the patient by `Patient/{id}` or by one identifier that only this patient has."
+    help_zh = "请以 Patient/{id} 或仅属于该患者的标识符指明患者。"
+
+
+class NoSuchConsent(errors.NotFound):
+    """There is no such consent, or you may not see it."""
+
+    code = "consent-not-found"
+    zh = "没有该知情同意，或您无权查看。"
+
+
+class Superseded(errors.Conflict):
+    """A consent with this identifier that is as new or newer, or its withdrawal, is on file."""
+
+    code = "consent-superseded"
+    zh = "同一标识符下已登记更新的知情同意，或其已被撤回。"
+    help_en = "A consent given before a withdrawal can't come back. Take a new consent, with the date on which it was given."
+    help_zh = "撤回之前给出的同意不能恢复。请重新取得同意，并注明给出日期。"
+
+
+class KeyReused(errors.Invalid):
+    """This Idempotency-Key came with another request before."""
+
+    code = "idempotency-key-reused"
+    zh = "该 Idempotency-Key 已用于另一请求。"
+    help_en = "Use a new key for a new request."
+    help_zh = "新的请求请使用新的键。"
+
+
+class NotTheOperation(errors.Invalid):
+    """These are not the parameters of this operation."""
+
+    status = 400
+    code = "consent-parameters"
+    zh = "参数不符合该操作的要求。"
+    help_en = "Send FHIR Parameters as in the HL7 FAST consent management guide: consent and document; or consent, patient and document."
+    help_zh = "请按 HL7 FAST 同意管理规范发送 Parameters：consent 与 document；或 consent、patient 与 document。"
+
+
+class NotJson(errors.BrokerError):
+    """Only FHIR JSON is read here."""
+
+    status = 415
+    code = "media-type"
+    zh = "仅接受 FHIR JSON。"
+    help_en = "Send Content-Type: application/fhir+json."
+    help_zh = "请使用 Content-Type: application/fhir+json。"
+
+
+class SearchNotServed(errors.Malformed):
+    """This search is not served."""
+
+    code = "consent-search"
+    zh = "不支持该查询。"
+    help_en = "Name a patient, an identifier or _id; then status, date, scope, category, actor, controller, manager, each once."
+    help_zh = "请指定 patient、identifier 或 _id；另可各用一次 status、date、scope、category、actor、controller、manager。"

@@ -1,0 +1,37 @@
+"""The front door of the consent registry: file and revoke, read and search, and what is in force for a release."""
+
+from __future__ import annotations
+
+from broker.consent.enforceability import Report, examine
+from broker.consent.filing import Filed, Revoked, file, revoke
+from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residuals, residuals_from_rows
+from broker.consent.register import Found, Shown, history, read, search
+from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
+from broker.consent.resources import facts_of
+
+__all__ = [
+    "RESIDUALS_SQL",
+    "Filed",
+    "Found",
+    "Report",
+    "Residual",
+    "ResourceFacts",
+    "ResourceGate",
+    "Revoked",
+    "Shown",
+    "Use",
+    "consent_facts",
+    "evaluate_base",
+    "examine",
+    "facts_for",
+    "facts_of",
+    "file",
+    "gate_for",
+    "history",
+    "in_force",
+    "read",
+    "residuals",
+    "residuals_from_rows",
+    "revoke",
+    "search",
+]
