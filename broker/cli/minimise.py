@@ -25,11 +25,10 @@ from broker import clock
 from broker.errors import BrokerError
 from broker.fhir import definitions
 from broker.fhir.checker import checker
-from broker.fhir.minimise import Minimiser, Withheld, compiled
+from broker.fhir.minimise import REASONS, Minimiser, Withheld, compiled
 from broker.fhir.parse import read_json
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 from broker.fhir.validate import problems
-from broker.fhir.withheld import REASONS
 from broker.records import service as records
 from broker.settings import settings
 

@@ -20,9 +20,9 @@ from broker.fhir.keeplist import Keep, keep_list
 from broker.fhir.plan import PlanInvalid, ReleasePlan, TypePlan
 from broker.fhir.slowpath import Pseudonym, reduced
 from broker.fhir.transforms import apply
-from broker.fhir.withheld import Withheld
+from broker.fhir.withheld import REASONS, Withheld
 
-__all__ = ["Minimiser", "Pseudonym", "Withheld", "compiled"]
+__all__ = ["REASONS", "Minimiser", "Pseudonym", "Withheld", "compiled"]
 
 #: Tells the recipient that the resource is not whole (R4, "Summaries and subsets").
 SUBSETTED = b',"tag":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}]},'
