@@ -50,4 +50,6 @@ def hospital(database_url: str, folder: Path, **settings) -> Iterator[Story]:
     installation = open_installation(chosen)
     cast: Cast = seed(installation)
     with serving(installation, listener):
-        yield Story(installation, cast, base_url, Console(file=StringIO()))
+        story = Story(installation, cast, base_url, Console(file=StringIO()))
+        yield story
+        story.close()

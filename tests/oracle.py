@@ -37,6 +37,17 @@ def strings(value: Any) -> Iterator[str]:
         yield value
 
 
+def names(value: Any) -> Iterator[str]:
+    """Every property name in a JSON value."""
+    if isinstance(value, dict):
+        yield from value
+        for one in value.values():
+            yield from names(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from names(one)
+
+
 def forbidden_words(stored: Iterable[dict[str, Any]], released: Iterable[dict[str, Any]]) -> set[str]:
     """Words of the stored record that are not, as whole strings, part of what was released.
 
@@ -45,7 +56,7 @@ def forbidden_words(stored: Iterable[dict[str, Any]], released: Iterable[dict[st
     """
     shown = set()
     for resource in released:
-        shown |= set(strings(resource))
+        shown |= set(strings(resource)) | set(names(resource)) | {f"{resource['resourceType']}/{resource['id']}"}
     everything = set()
     for resource in stored:
         everything |= set(words(resource))

@@ -50,6 +50,10 @@ class Story:
     def __post_init__(self) -> None:
         self.http = httpx2.Client(base_url=self.base_url, timeout=30)
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.http.close()
+
     def person(self, part: str) -> PersonClient:
         """Somebody of the cast, by their part in the story or their user name."""
         name = self.cast.story.get(part, part)

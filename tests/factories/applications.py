@@ -27,8 +27,12 @@ from broker.records.vault import Content
 from tests.factories import identity
 
 SYSTEM = "https://hospital.example/fhir/sid/mrn"
-DATA_CLASSES = frozenset({"clinical", "clinical.laboratory", "clinical.imaging", "financial"})
-TYPES_OF = {"clinical.laboratory": ("DiagnosticReport", "Observation"), "clinical.imaging": ("ImagingStudy",), "financial": ("Claim",)}
+TYPES_OF = {
+    "clinical": ("Condition", "DiagnosticReport", "ImagingStudy", "Observation"),
+    "clinical.laboratory": ("DiagnosticReport", "Observation"),
+    "clinical.imaging": ("ImagingStudy",),
+    "financial": ("Claim",),
+}
 RECIPIENT = "shengli-cardiology"
 DENIED = Reason("consent.refused", "The patient refused this use.")
 
@@ -76,7 +80,7 @@ class StubConsents:
 
 def means(keys: Keys, **values: Any) -> Means:
     """Means with stubs where nothing is given."""
-    given: dict[str, Any] = {"engine": StubEngine(), "consent_facts": StubConsents(), "data_classes": DATA_CLASSES, "holds": no_holds}
+    given: dict[str, Any] = {"engine": StubEngine(), "consent_facts": StubConsents(), "data_classes": TYPES_OF, "holds": no_holds}
     return Means(keys=keys, **{**given, **values})
 
 

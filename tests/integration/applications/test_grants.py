@@ -274,7 +274,7 @@ def test_what_identity_is_told(database, means, people, patients):
             "TREAT",
             "active",
         )
-        assert view.types == ("DiagnosticReport", "ImagingStudy", "Observation", "Patient")
+        assert view.types == ("Condition", "DiagnosticReport", "ImagingStudy", "Observation", "Patient")
         assert len(view.patients) == 2  # A second one is enough to know that there are several.
         assert set(view.patients) <= {"p-1", "p-2", "p-3"}
         assert set(view.consents) == {f"c-{key.hex[:6]}" for key in patients.values()}

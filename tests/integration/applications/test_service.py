@@ -512,7 +512,7 @@ def test_narrowing_never_widens(database, means, people, patients):
         wider = Narrowing(data=(Item(data_class="clinical"),), patients=(1, 2))
         with pytest.raises(NotNarrower) as caught:
             service.narrow(session, means, people.manager, row.number, wider, if_match=row.version, reason=WHY)
-        assert problems(caught) == [("/data/0", "wider"), ("/patients", "wider")]
+        assert problems(caught) == [("/data/0", "wider"), ("/data", "wider"), ("/patients", "wider")]
         with pytest.raises(NotNarrower):
             service.narrow(session, means, people.manager, row.number, Narrowing(), if_match=row.version, reason=WHY)
         with pytest.raises(ReasonRequired):

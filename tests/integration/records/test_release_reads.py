@@ -81,6 +81,14 @@ def test_pages_follow_each_other_without_gap_or_repeat(filled: Database, keys: K
     assert places == sorted(places)
 
 
+def test_denied_labels_hold_with_and_without_a_window(filled: Database, keys: Keys):
+    report = taken_in(filled, keys, bundle(observation("hiv", code=concept("http://loinc.org", "56888-1"), effectiveDateTime="2025-05-05")))
+    assert report.accepted == 1
+    for window in (records.Window(), records.Window(_at(2025, 1, 1))):
+        assert "hiv" in {one.id for one in opened(filled, keys, Observation=window)}
+        assert "hiv" not in {one.id for one in opened(filled, keys, deny=["HIV"], Observation=window)}
+
+
 def test_one_by_type_and_id(filled: Database, keys: Keys):
     async def one(cursor: psycopg.AsyncCursor) -> tuple[records.Row | None, records.Row | None, records.Row | None]:
         return (

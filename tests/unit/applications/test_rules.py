@@ -151,17 +151,20 @@ def test_a_patient_named_twice_is_named_once():
 # --- Narrower --------------------------------------------------------------------------------------------------------
 
 ELEMENTS, CODES = ("code", "value", "status"), ("loinc|1", "loinc|2")
-KINDS = ["clinical", "clinical.laboratory", "clinical.imaging", "clinicalish", "financial"]
+TYPES_OF = {
+    "clinical": ("Condition", "ImagingStudy", "Observation"),
+    "clinical.laboratory": ("Observation",),
+    "clinical.imaging": ("ImagingStudy", "Observation"),
+    "clinical.elsewhere": ("Claim",),  # Lies below by its name and reaches further
+    "clinicalish": ("Condition",),
+    "financial": ("Claim",),
+}
 
 
 def items():
-    some = {
-        "elements": st.lists(st.sampled_from(ELEMENTS), unique=True).map(tuple),
-        "codes": st.lists(st.sampled_from(CODES), unique=True).map(tuple),
-    }
-    classes = st.builds(Item, data_class=st.sampled_from(KINDS), resource_type=st.none(), **some)
-    types = st.builds(Item, data_class=st.none(), resource_type=st.sampled_from(["Observation", "Condition"]), **some)
-    return classes | types
+    elements, codes = (st.lists(st.sampled_from(names), unique=True).map(tuple) for names in (ELEMENTS, CODES))
+    types = st.builds(Item, data_class=st.none(), resource_type=st.sampled_from(["Observation", "Condition"]), elements=elements, codes=codes)
+    return st.builds(Item, data_class=st.sampled_from(sorted(TYPES_OF))) | types
 
 
 days = st.dates(date(2024, 1, 1), date(2024, 1, 6))
@@ -184,18 +187,24 @@ def terms():
 
 
 def reached(given_terms):
-    """Everything that terms reach, atom by atom: an oracle that knows nothing of subsets of lists. ``*`` is whatever isn't named."""
+    """Everything that terms reach, atom by atom, as policy reads them: an oracle that knows nothing of subsets of lists.
+
+    Lines that name a type say all that is wanted of it; else each class brings its types, a sub-class in a category of its own.
+    ``*`` is whatever isn't named.
+    """
     atoms = set()
+    named = {item.resource_type for item in given_terms.data if item.resource_type}
+    categories = [*TYPES_OF, "*"]
+    for name in named:
+        lines = [item for item in given_terms.data if item.resource_type == name]
+        elements = {element for item in lines for element in item.elements or (*ELEMENTS, "*")}
+        codes = {code for item in lines for code in item.codes or (*CODES, "*")}
+        atoms |= {(name, category, element, code) for category in categories for element in elements for code in codes}
     for item in given_terms.data:
-        if item.resource_type:
-            leaves = [f"type:{item.resource_type}"]
-        elif item.data_class == "clinical":
-            leaves = ["clinical", "clinical.laboratory", "clinical.imaging"]
-        else:
-            leaves = [item.data_class]
-        elements = item.elements or (*ELEMENTS, "*")
-        codes = item.codes or (*CODES, "*")
-        atoms |= {(leaf, element, code) for leaf in leaves for element in elements for code in codes}
+        for name in TYPES_OF.get(item.data_class, ()):
+            if name not in named:
+                brought = categories if item.data_class in ("clinical", "financial", "clinicalish") else [item.data_class]
+                atoms |= {(name, category, element, code) for category in brought for element in (*ELEMENTS, "*") for code in (*CODES, "*")}
     return atoms
 
 
@@ -210,6 +219,10 @@ def at_most(value):
     return 10**9 if value is None else value
 
 
+def narrower(asked, agreed, asked_patients, given_patients):
+    return is_narrower(asked, agreed, asked_patients=asked_patients, given_patients=given_patients, types_of=TYPES_OF)
+
+
 patients = st.sets(st.integers(1, 4))
 
 
@@ -217,19 +230,15 @@ patients = st.sets(st.integers(1, 4))
 def altered(draw):
     """Terms, and the same with one thing drawn anew: most often still comparable, which two independent draws hardly are."""
     asked, other = draw(terms()), draw(terms())
-    change = draw(st.sampled_from(["data", "elements", "codes", "valid_until", "period_start", "period_end", "retention_days", "releases_limit"]))
-    if change in ("elements", "codes"):
-        value = getattr(other.data[0], change)
-        return asked, replace(asked, data=(replace(asked.data[0], **{change: value}), *asked.data[1:]))
+    change = draw(st.sampled_from(["data", "valid_until", "period_start", "period_end", "retention_days", "releases_limit"]))
     return asked, replace(asked, **{change: getattr(other, change)})
 
 
-@settings(max_examples=300)
 @given(pair=altered(), asked_patients=patients, agreed_patients=patients | st.none())
-def test_what_counts_as_narrower_reaches_nothing_more(pair, asked_patients, agreed_patients):
+def test_what_counts_as_narrower_is_less_of_everything(pair, asked_patients, agreed_patients):
     asked, agreed = pair
     agreed_patients = asked_patients if agreed_patients is None else agreed_patients
-    if is_narrower(asked, agreed, asked_patients=asked_patients, given_patients=agreed_patients):
+    if narrower(asked, agreed, asked_patients, agreed_patients):
         assert reached(agreed) <= reached(asked)
         assert days_of(agreed) <= days_of(asked)
         assert agreed.valid_until <= asked.valid_until
@@ -241,16 +250,43 @@ def test_what_counts_as_narrower_reaches_nothing_more(pair, asked_patients, agre
 
 
 @st.composite
+def lines_made_from(draw, asked):
+    """Lines, some of them changed in one way each, some gone."""
+    changed = []
+    for item in draw(st.lists(st.sampled_from(asked), min_size=1, unique=True)):
+        other = draw(items())
+        ways = (
+            [item, replace(item, data_class=other.data_class or item.data_class)]
+            if item.data_class
+            else [item, replace(item, elements=other.elements)]
+        )
+        ways += [] if item.data_class else [replace(item, codes=other.codes)]
+        changed.append(draw(st.sampled_from(ways)))
+    return tuple(changed)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_lines_that_count_as_narrower_reach_nothing_more(data):
+    asked = replace(ASKED, data=tuple(data.draw(st.lists(items(), min_size=1, max_size=3, unique=True))))
+    agreed = replace(asked, data=data.draw(lines_made_from(asked.data)))
+    if narrower(asked, agreed, {1, 2}, {1}):
+        assert reached(agreed) <= reached(asked)
+
+
+@st.composite
 def narrowed(draw):
     """Terms, and terms made from them by taking away."""
     asked = draw(terms().filter(lambda one: not (one.period_start and one.period_end) or one.period_start <= one.period_end))
-    kept = draw(st.lists(st.sampled_from(asked.data), min_size=1, unique=True))
+    some = st.lists(st.sampled_from(asked.data), min_size=1, unique=True)
+    kept = draw(some.filter(lambda lines: {item.resource_type for item in asked.data} <= {item.resource_type for item in lines} | {None}))
 
     def fewer(values, everything):
         return tuple(draw(st.lists(st.sampled_from(values or everything), min_size=1, unique=True)))
 
     data = tuple(
-        replace(item, elements=fewer(item.elements, ELEMENTS), codes=fewer(item.codes, CODES)) if draw(st.booleans()) else item for item in kept
+        replace(item, elements=fewer(item.elements, ELEMENTS), codes=fewer(item.codes, CODES)) if item.resource_type and draw(st.booleans()) else item
+        for item in kept
     )
     return asked, replace(
         asked,
@@ -264,9 +300,9 @@ def narrowed(draw):
 @given(pair=narrowed())
 def test_taking_away_is_narrower(pair):
     asked, agreed = pair
-    assert is_narrower(asked, agreed, asked_patients={1, 2}, given_patients={1})
+    assert narrower(asked, agreed, {1, 2}, {1})
     if asked != agreed:
-        check_narrower(asked, agreed, asked_patients={1, 2}, given_patients={1, 2})
+        check_narrower(asked, agreed, asked_patients={1, 2}, given_patients={1, 2}, types_of=TYPES_OF)
 
 
 ASKED = Terms(
@@ -292,22 +328,38 @@ ASKED = Terms(
         ({"data": (Item(data_class="clinical.laboratory"), Item(resource_type="Observation"))}, "/data/1"),
         ({"data": (Item(resource_type="Condition"),)}, "/data/0"),  # A class does not stand for bare types
         ({"data": (Item(data_class="clinicalish"),)}, "/data/0"),  # … nor for what only begins like it
+        ({"data": (Item(data_class="clinical.elsewhere"),)}, "/data/0"),  # … nor for what lies below and reaches further
+        ({"data": (Item(data_class="clinical"),)}, "/data"),  # Without its line, Observation would be whole again
+        ({"data": (Item(data_class="clinical.laboratory"),)}, "/data"),
         ({"valid_until": date(2027, 1, 1)}, "/valid_until"),
     ],
 )
 def test_what_is_wider_is_named(changes, path):
     with pytest.raises(NotNarrower) as caught:
-        check_narrower(ASKED, replace(ASKED, **changes), asked_patients={1}, given_patients={1})
+        check_narrower(ASKED, replace(ASKED, **changes), asked_patients={1}, given_patients={1}, types_of=TYPES_OF)
     assert path in {problem.path for problem in caught.value.problems}
+
+
+def test_a_line_may_go_with_what_else_brings_its_type():
+    check_narrower(ASKED, replace(ASKED, data=ASKED.data[1:]), asked_patients={1}, given_patients={1}, types_of=TYPES_OF)
+    alone = replace(ASKED, data=(Item(data_class="financial"), *ASKED.data[1:]))
+    check_narrower(alone, replace(alone, data=alone.data[:1]), asked_patients={1}, given_patients={1}, types_of=TYPES_OF)
+
+
+def test_codes_are_known_where_policy_names_them():
+    known = {"patients": 1, "data_classes": CLASSES, "today": TODAY}
+    assert form_problems(FORM, purposes={"TREAT"}, lawful_bases={"consent"}, **known) == ()
+    found = form_problems(FORM, purposes={"HRESCH"}, lawful_bases=set(), **known)
+    assert [(one.path, one.code) for one in found] == [("/purpose", "unknown"), ("/lawful_basis", "unknown")]
 
 
 def test_nothing_narrowed_is_no_narrowing():
     with pytest.raises(NotNarrower, match="approve it as it is"):
-        check_narrower(ASKED, ASKED, asked_patients={1}, given_patients={1})
+        check_narrower(ASKED, ASKED, asked_patients={1}, given_patients={1}, types_of=TYPES_OF)
 
 
 @pytest.mark.parametrize(("agreed", "code"), [(set(), "required"), ({1, 3}, "wider")])
 def test_patients_can_only_go(agreed, code):
     with pytest.raises(NotNarrower) as caught:
-        check_narrower(ASKED, ASKED, asked_patients={1, 2}, given_patients=agreed)
+        check_narrower(ASKED, ASKED, asked_patients={1, 2}, given_patients=agreed, types_of=TYPES_OF)
     assert ("/patients", code) in {(problem.path, problem.code) for problem in caught.value.problems}
