@@ -134,13 +134,9 @@ class _Reducer:
         # A resource of no patient is reached through the patient's, so that those are looked at first.
         named = plan.types if not wanted.types or self.only_shared else {name: one for name, one in plan.types.items() if name in wanted.types}
         self.windows = {name: _window(one) for name, one in named.items()}
-        labels = (
-            set(plan.deny_labels)
-            | set(CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :])
-            | {records.UNCLASSIFIED}
-            | order.gate.denied_labels
-        )
-        self.denied = frozenset(labels)
+        above = CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :]
+        self.free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
+        self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=self.free_text))
         self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
         self.pseudonym: Callable[[str, str], str] | None = (
@@ -155,16 +151,23 @@ class _Reducer:
         """How many rows to read at once."""
         return BATCH if count is None or self.matches is not None or not self.order.gate.trivial else min(BATCH, count + 1)
 
-    def consented(self, opened: records.Opened) -> bool:
+    def labels(self, opened: records.Opened) -> tuple[str, ...]:
+        """The labels of what would leave: what is said in free text alone counts only where free text is kept."""
+        if not any(label.startswith(records.IN_TEXT) for label in opened.labels):
+            return opened.labels
+        plain = {label.removeprefix(records.IN_TEXT) for label in opened.labels if self.free_text or not label.startswith(records.IN_TEXT)}
+        return tuple(sorted(plain))
+
+    def consented(self, opened: records.Opened, labels: tuple[str, ...]) -> bool:
         """Whether the patient's consents let this resource go. Where they look at nothing but type and labels, once for each pair."""
         gate = self.order.gate
         if gate.by_kind:
-            kind = (opened.type, opened.labels)
+            kind = (opened.type, labels)
             if kind not in self.verdicts:
-                facts = ResourceFacts(opened.type, opened.id, opened.labels)
+                facts = ResourceFacts(opened.type, opened.id, labels)
                 self.verdicts[kind] = gate.allows(facts, consent_required=self.order.consent_required)
             return self.verdicts[kind]
-        facts = consent.facts_of(orjson.loads(opened.body), opened.labels) if gate.needs else ResourceFacts(opened.type, opened.id, opened.labels)
+        facts = consent.facts_of(orjson.loads(opened.body), labels) if gate.needs else ResourceFacts(opened.type, opened.id, labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
     def each(self, vault: records.Vault, rows: Iterable[records.Row]) -> list[_Reduced]:
@@ -174,15 +177,13 @@ class _Reducer:
     def one(self, vault: records.Vault, row: records.Row) -> _Reduced | None:
         """The row reduced, or None where it may not leave or isn't wanted."""
         opened = records.open_row(vault, row)
-        if not opened.labels or self.denied.intersection(opened.labels):
-            self.held_back += 1
-            return None
-        if not self.consented(opened):
+        labels = self.labels(opened)
+        if not labels or self.denied.intersection(opened.labels) or not self.consented(opened, labels):
             self.held_back += 1
             return None
         try:
             body = self.minimiser.reduce(
-                opened.type, opened.body, security=security(opened.labels), version=opened.version,
+                opened.type, opened.body, security=security(labels), version=opened.version,
                 last_updated=_instant(opened.last_updated), pseudonym=self.pseudonym,
             )  # fmt: skip
         except Withheld as reason:
@@ -191,7 +192,7 @@ class _Reducer:
             return None
         if body is None or (self.matches is not None and not self.matches(orjson.loads(body))):
             return None
-        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, opened.labels, body, row.place)
+        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, labels, body, row.place)
 
 
 async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, found: list[_Reduced]) -> list[_Reduced]:

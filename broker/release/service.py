@@ -35,6 +35,7 @@ from broker.audit.events import Event
 from broker.consent.residual import ResourceGate
 from broker.crypto import Keys, digest
 from broker.database import Database, gate_lock
+from broker.fhir.minimise import compiled
 from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
@@ -205,6 +206,7 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller,
         return refused(Kind.REFUSED, *reasons, decision=decision)
     try:
         plan = ReleasePlan.from_json(decision.plan)
+        compiled(plan)
     except PlanInvalid:
         return refused(Kind.UNAVAILABLE, "policy.plan-unusable", decision=decision)
     if wanted.types and not any(name in plan.types for name in wanted.types):
