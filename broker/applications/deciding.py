@@ -108,7 +108,7 @@ def narrow(session: Session, means: Means, person: UUID, ref: str, narrowing: Na
     asked, everyone = terms_of(taken.application), patients_of(session, taken.application)
     agreed, places = narrowing.terms(asked), {row.position for row in everyone}
     kept = places if narrowing.patients is None else set(narrowing.patients)
-    check_narrower(asked, agreed, asked_patients=places, given_patients=kept)
+    check_narrower(asked, agreed, asked_patients=places, given_patients=kept, types_of=means.data_classes)
     return _granted(session, means, taken, Action.NARROW, agreed, [row for row in everyone if row.position in kept], reason)
 
 

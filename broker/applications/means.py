@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -44,10 +44,16 @@ def no_holds(session: Session, person: UUID) -> tuple[str, ...]:  # noqa: ARG001
 
 @dataclass(frozen=True)
 class Means:
-    """Handed to the verbs that judge. ``data_classes``: the codes of the catalogue (``policy.service.catalogue``)."""
+    """Handed to the verbs that judge.
+
+    ``data_classes``: each code of the catalogue with the resource types that it reaches (``policy.service.Catalogue.types_of``).
+    ``purposes``, ``lawful_bases``: the known codes (``policy.service.purposes`` and ``lawful_bases``); None: policy alone judges.
+    """
 
     keys: Keys
     engine: Judge
     consent_facts: ConsentFactsOf
-    data_classes: frozenset[str]
+    data_classes: Mapping[str, Collection[str]]
     holds: Holds = no_holds
+    purposes: Collection[str] | None = None
+    lawful_bases: Collection[str] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -93,17 +93,28 @@ def build_router(
     keys: Keys,
     engine: Judge,
     consent_facts: ConsentFactsOf,
-    data_classes: frozenset[str],
+    data_classes: Mapping[str, Collection[str]],
     preview: Preview,
     holds: Holds = no_holds,
+    purposes: Collection[str] | None = None,
+    lawful_bases: Collection[str] | None = None,
 ) -> APIRouter:
     """The routes, with what they need from beside and above this slice.
 
     ``engine``: ``policy.service.build_engine``'s. ``consent_facts(session, patient_key, recipient, purpose, at)``: from the
-    consent registry. ``data_classes``: codes of the catalogue. ``preview(session, application)``: what would be released, from
-    release. ``holds(session, person_id)``: numbers of the applications whose feedback is overdue, from feedback.
+    consent registry. ``data_classes``: ``policy.service.catalogue().types_of``. ``preview(session, application)``: what would be
+    released, from release. ``holds(session, person_id)``: numbers of the applications whose feedback is overdue, from
+    ``feedback.service.holds(days)``. ``purposes``, ``lawful_bases``: the known codes, from policy; None leaves them to policy.
     """
-    means = Means(keys=keys, engine=engine, consent_facts=consent_facts, data_classes=data_classes, holds=holds)
+    means = Means(
+        keys=keys,
+        engine=engine,
+        consent_facts=consent_facts,
+        data_classes=data_classes,
+        holds=holds,
+        purposes=purposes,
+        lawful_bases=lawful_bases,
+    )
     router = APIRouter(prefix="/api/v1/applications", tags=["applications"], responses=ERRORS)
 
     def shown(session: Session, caller: PersonCaller, application: Application, status: int = 200) -> Answer:

@@ -12,6 +12,9 @@ from broker.applications.lifecycle import Part
 from broker.applications.terms import Item, Terms
 from broker.errors import BrokerError, Problem
 
+#: Data class → the resource types that it reaches (``policy.service.Catalogue.types_of``).
+TypesOf = Mapping[str, Collection[str]]
+
 #: What must be filled in before an application can be submitted (``patients`` apart, which are not in the form).
 REQUIRED = ("purpose", "lawful_basis", "recipient", "data", "valid_until", "justification")
 
@@ -82,8 +85,19 @@ def can_decide(steps: Mapping[str, str], actor: str) -> bool:
     return _holds(check_four_eyes, steps, actor)
 
 
-def form_problems(form: Mapping[str, Any], *, patients: int, data_classes: Collection[str], today: date) -> tuple[Problem, ...]:
-    """Everything that keeps a form from being submitted, each with its place; empty if nothing does."""
+def form_problems(
+    form: Mapping[str, Any],
+    *,
+    patients: int,
+    data_classes: Collection[str],
+    purposes: Collection[str] | None = None,
+    lawful_bases: Collection[str] | None = None,
+    today: date,
+) -> tuple[Problem, ...]:
+    """Everything that keeps a form from being submitted, each with its place; empty if nothing does.
+
+    ``purposes`` and ``lawful_bases`` are the known codes; where they are None, policy alone judges the codes.
+    """
     found = [Problem(f"/{name}", "required", "This field must be filled in.") for name in REQUIRED if not form.get(name)]
     if not patients:
         found.append(Problem("/patients", "required", "At least one patient must be named."))
@@ -91,6 +105,9 @@ def form_problems(form: Mapping[str, Any], *, patients: int, data_classes: Colle
         code = item.get("data_class")
         if code is not None and code not in data_classes:
             found.append(Problem(f"/data/{position}/data_class", "unknown", "There is no such data class."))
+    for name, known in (("purpose", purposes), ("lawful_basis", lawful_bases)):
+        if form.get(name) and known is not None and form[name] not in known:
+            found.append(Problem(f"/{name}", "unknown", "There is no such code."))
     period = form.get("period") or {}
     if period.get("start") and period.get("end") and period["start"] > period["end"]:
         found.append(Problem("/period", "order", "The period ends before it begins."))
@@ -110,17 +127,32 @@ def duplicates(tokens: Sequence[object]) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def _within(asked: Item, given: Item) -> bool:
+def _within(asked: Item, given: Item, types_of: TypesOf) -> bool:
     """Whether one given line asks for nothing that one asked line doesn't.
 
-    A data class covers its sub-classes (``clinical`` covers ``clinical.laboratory``). A resource type never stands for a data
-    class nor the other way round: a class also filters by category and code, so the bare type would be more.
+    A data class covers its sub-classes (``clinical`` covers ``clinical.laboratory``) as far as they reach the same types. A
+    resource type never stands for a data class nor the other way round: a class also filters by category, so that the bare
+    type would be more.
     """
     if asked.resource_type is not None or given.resource_type is not None:
         same = asked.resource_type == given.resource_type
+    elif asked.data_class == given.data_class:
+        same = True
     else:
-        same = asked.data_class == given.data_class or str(given.data_class).startswith(f"{asked.data_class}.")
+        below = str(given.data_class).startswith(f"{asked.data_class}.")
+        same = below and set(types_of.get(str(given.data_class), ())) <= set(types_of.get(str(asked.data_class), ()))
     return same and _fewer(asked.elements, given.elements) and _fewer(asked.codes, given.codes)
+
+
+def _let_loose(asked: Terms, given: Terms, types_of: TypesOf) -> list[str]:
+    """Types of which the application named a part, that no line names any more though a data class still brings them.
+
+    A line that names a type says all that is wanted of it, and data classes then bring that type no more (policy's
+    ``lib.asked``). To drop the line and keep the class would therefore give more, not less.
+    """
+    named = {item.resource_type for item in asked.data if item.resource_type} - {item.resource_type for item in given.data}
+    brought = {name for item in given.data if item.data_class for name in types_of.get(item.data_class, ())}
+    return sorted(named & brought)
 
 
 def _fewer(asked: tuple[str, ...], given: tuple[str, ...]) -> bool:
@@ -137,10 +169,11 @@ def _not_earlier(asked: date | None, given: date | None) -> bool:
     return asked is None or (given is not None and given >= asked)
 
 
-def check_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any], given_patients: Collection[Any]) -> None:
+def check_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any], given_patients: Collection[Any], types_of: TypesOf) -> None:
     """What is approved must be part of what was asked, and less. Raises NotNarrower naming every field that is wider.
 
-    Purpose, basis, recipient, channel and urgency are what the application *is*; to change them it must be returned.
+    ``types_of``: the resource types that each data class of the catalogue reaches. Purpose, basis, recipient, channel and
+    urgency are what the application *is*; to change them it must be returned.
     """
     found = [
         Problem(f"/{name}", "changed", "This can't be changed in a decision; return the application instead.")
@@ -152,7 +185,11 @@ def check_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any
     found += [
         Problem(f"/data/{position}", "wider", "This was not applied for.")
         for position, item in enumerate(given.data)
-        if not any(_within(one, item) for one in asked.data)
+        if not any(_within(one, item, types_of) for one in asked.data)
+    ]
+    found += [
+        Problem("/data", "wider", f"Of {name} a part was applied for; keep the line that names it, or leave out what else brings it.")
+        for name in _let_loose(asked, given, types_of)
     ]
     if not _not_earlier(asked.period_start, given.period_start):
         found.append(Problem("/period/start", "wider", "The period begins before the one applied for."))
@@ -176,9 +213,9 @@ def check_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any
         raise NotNarrower("Nothing was narrowed; approve it as it is.")
 
 
-def is_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any], given_patients: Collection[Any]) -> bool:
+def is_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any], given_patients: Collection[Any], types_of: TypesOf) -> bool:
     """As :func:`check_narrower`."""
-    return _holds(check_narrower, asked, given, asked_patients=asked_patients, given_patients=given_patients)
+    return _holds(check_narrower, asked, given, asked_patients=asked_patients, given_patients=given_patients, types_of=types_of)
 
 
 def _holds(check: Any, *arguments: Any, **named: Any) -> bool:

@@ -69,7 +69,10 @@ class PatientIn(_In):
 
 
 class DataIn(_In):
-    """One line of the data asked for: a data class of the catalogue, or an R4 resource type, perhaps cut to elements and codes."""
+    """One line of the data asked for: a data class of the catalogue, or an R4 resource type, perhaps cut to elements and codes.
+
+    A class can't be cut, since its parts are the catalogue's: name the type instead.
+    """
 
     data_class: Code | None = None
     resource_type: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]{1,63}$")] | None = None
@@ -80,6 +83,8 @@ class DataIn(_In):
     def _one_kind(self) -> Self:
         if (self.data_class is None) == (self.resource_type is None):
             raise PydanticCustomError("one_of", "Name either data_class or resource_type.")
+        if self.data_class is not None and (self.elements or self.codes):
+            raise PydanticCustomError("class_cut", "Elements and codes belong to a resource_type.")
         return self
 
 

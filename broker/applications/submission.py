@@ -79,7 +79,9 @@ def _complete(means: Means, application: Application, patients: int) -> Terms:
     """The terms that the form states. Raises NotComplete naming everything that is missing or unknown."""
     justified = application.justification_sealed is not None
     form = {**application.form, "justification": justified}
-    problems = form_problems(form, patients=patients, data_classes=means.data_classes, today=clock.today())
+    problems = form_problems(
+        form, patients=patients, data_classes=means.data_classes, purposes=means.purposes, lawful_bases=means.lawful_bases, today=clock.today()
+    )
     problems += tuple(found for position, item in enumerate(form.get("data") or ()) for found in _type_problems(position, item))
     if problems:
         raise NotComplete(problems=problems)

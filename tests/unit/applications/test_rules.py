@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -247,6 +248,18 @@ def test_what_counts_as_narrower_is_less_of_everything(pair, asked_patients, agr
         assert agreed_patients
         assert agreed_patients <= asked_patients
         assert (asked, asked_patients) != (agreed, agreed_patients)
+
+
+DAYS = [None, date(2024, 1, 2), date(2024, 1, 4)]
+
+
+@pytest.mark.parametrize(("start", "end"), list(product(DAYS, DAYS)))
+def test_every_period_within_every_other(start, end):
+    asked = replace(ASKED, period_start=start, period_end=end)
+    for other_start, other_end in product(DAYS, DAYS):
+        agreed = replace(asked, period_start=other_start, period_end=other_end)
+        within = days_of(agreed) <= days_of(asked) and bool(days_of(agreed))
+        assert narrower(asked, agreed, {1, 2}, {1}) is within, (other_start, other_end)
 
 
 @st.composite
