@@ -6,11 +6,17 @@ time are named once. Here it becomes the release plan of the interface (``fhir.p
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from broker.policy.decision import Decision, Effect, Reason
+
+
+#: Epoch seconds of the years 1 to 9999; a whole number from nothing to what JSON holds exactly; a name.
+_Moment = Annotated[int, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)]
+_Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]*$")]
 
 
 class AnswerUnusable(Exception):
@@ -30,10 +36,10 @@ class _Type(_Wire):
 
 
 class _Windows(_Wire):
-    standing: int | None
-    recent: int
-    latest: int
-    end: int | None
+    standing: _Moment | None
+    recent: _Moment
+    latest: _Moment
+    end: _Moment | None
 
 
 class _Labels(_Wire):
@@ -42,12 +48,12 @@ class _Labels(_Wire):
 
 
 class _Limits(_Wire):
-    retention_days: int
-    releases: int | None
+    retention_days: _Count
+    releases: _Count | None
 
 
 class _Plan(_Wire):
-    profile: str
+    profile: _Name
     types: dict[str, _Type]
     windows: _Windows
     labels: _Labels

@@ -15,6 +15,7 @@ from broker.policy.documentation import readme
 from broker.policy.embedded import EmbeddedEvaluator
 from broker.policy.engine import Evaluator, PolicyEngine
 from broker.policy.errors import PolicyUnusable
+from broker.policy.memo import RememberingEngine
 from broker.policy.opa_server import OpaServerEvaluator
 from broker.policy.policy_set import PolicySet, load, policies
 from broker.policy.static_checks import problems
@@ -26,6 +27,7 @@ __all__ = [
     "PolicyEngine",
     "PolicySet",
     "PolicyUnusable",
+    "RememberingEngine",
     "Text",
     "archive",
     "build_engine",
