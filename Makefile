@@ -67,7 +67,7 @@ policies: $(STAMP)
 	$(BIN)/broker policy test
 
 docs: $(STAMP)
-	$(BIN)/codespell README.md CHANGELOG.md docs broker policies tests tools migrations Makefile --ignore-words tools/codespell-ignore.txt
+	$(BIN)/codespell README.md CHANGELOG.md tests/README.md docs broker policies tools migrations Makefile --ignore-words tools/codespell-ignore.txt
 	$(BIN)/python -m pytest -q tests/documentation
 
 bench: $(STAMP) opa ## the benchmarks beside their floors; prints ratios, writes benchmarks/results/*.json

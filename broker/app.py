@@ -30,8 +30,6 @@ from broker.identity.routes import build_router as identity_router
 from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.routes import build_router as opa_router
-from broker.policy.memo import RememberingEngine
-
 from broker.records import service as records
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
@@ -51,7 +49,7 @@ class Installation:
     database: Database
     intents: Database
     log_database: Database
-    engine: RememberingEngine
+    engine: policy.RememberingEngine
 
 
 class GateBroken(RuntimeError):
@@ -70,7 +68,7 @@ def open_installation(chosen: Settings) -> Installation:
         database=database,
         intents=Database(server_url(chosen, "web"), "broker_web", pool=2),
         log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
-        engine=RememberingEngine(policy.build_engine(chosen)),
+        engine=policy.RememberingEngine(policy.build_engine(chosen)),
     )
 
 
@@ -87,7 +85,7 @@ _CANARY = Facts(
 )
 
 
-def check_gate(engine: RememberingEngine) -> None:
+def check_gate(engine: policy.RememberingEngine) -> None:
     """Ask for what must be denied; raises GateBroken when it isn't (attack E09: a gate that is registered but never asked)."""
     if engine.decide(_CANARY).allow:
         raise GateBroken("policy permitted a request that everything speaks against")
@@ -141,7 +139,7 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
             keys=installation.keys,
             engine=installation.engine,
             consent_facts=consent_facts(installation.keys),
-            data_classes=catalogue.codes,
+            data_classes=catalogue.types_of,
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
         ),
@@ -214,7 +212,7 @@ def _database_check(database: Database) -> Check:
     return Check("database", ok=True, detail="answers, and has the broker's tables")
 
 
-def _policy_check(engine: RememberingEngine) -> Check:
+def _policy_check(engine: policy.RememberingEngine) -> Check:
     decision = engine.decide(_CANARY)
     usable = decision.effect.value == "deny"
     return Check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +20,12 @@ MAX_RESOURCE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 TIMEOUT_SECONDS = 30.0
 
 
-class _Tiled:
+class _Tiled(ABC):
     """What folder and URL share: which paths to read. A subclass gives the bytes of a path, or None."""
 
+    @abstractmethod
     def _read(self, path: str) -> bytes | None:
-        raise NotImplementedError
+        """The bytes of a path, or None where there is nothing."""
 
     def checkpoint(self) -> str:
         """The checkpoint."""

@@ -40,7 +40,7 @@ from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
-from broker.policy.memo import RememberingEngine
+from broker.policy.service import RememberingEngine
 from broker.records import service as records
 from broker.release import bundle, collect, outcome, paging
 from broker.release.answers import Kind, Ready, Refusal

@@ -11,24 +11,23 @@ BROKER = Path(__file__).resolve().parents[2] / "broker"
 
 SLICES = {path.parent.name for path in BROKER.glob("*/__init__.py")} - {"cli", "demo", "demo_data"}
 
-#: The front doors of every slice.
-DOORS = {"service", "models", "access"}
+#: The front doors of every slice. What a verb raises belongs to its signature.
+DOORS = {"service", "models", "access", "errors"}
 
 #: Pure values and pure functions that neighbours may hold in their hands: no I/O in them, so nothing is gone round.
 #: ``fhir`` keeps nothing and asks nobody, so these modules are its front door.
 VALUES = {
     "audit": {"events"},
     "policy": {"facts", "decision"},
-    "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker", "errors"},
+    "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker"},
     "consent": {"residual"},
 }
 
 #: Who puts the parts together and therefore knows what lies behind the doors, and how far.
 BUILDERS = {
-    "app": {"routes", "errors", "sequencer", "preview"},
-    "cli": {"errors"},
+    "app": {"routes", "sequencer", "preview", "transmissions"},
     # The story plays the auditor too, with the tools that an auditor has.
-    "demo": {"errors", "export", "note", "sources", "store", "verify"},
+    "demo": {"export", "note", "sources", "store", "verify"},
 }
 
 
