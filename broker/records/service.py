@@ -5,7 +5,7 @@ from __future__ import annotations
 from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
-from broker.records.labelling import FREE_TEXT, IN_TEXT, UNCLASSIFIED, Label, denied, labels_for
+from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import match
 from broker.records.matching import Match
 from broker.records.models import SHARED
@@ -17,7 +17,6 @@ from broker.records.vault import Vault
 
 __all__ = [
     "FREE_TEXT",
-    "IN_TEXT",
     "SHARED",
     "SHARED_TYPES",
     "UNCLASSIFIED",

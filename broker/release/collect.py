@@ -130,13 +130,13 @@ class _Reducer:
         self.matches = matcher(wanted.filters)
         self.held_back = 0
         self.verdicts: dict[tuple[str, tuple[str, ...]], bool] = {}
-        self.only_shared = bool(wanted.id) and not wanted.everything and wanted.types[0] in _shared_types()
+        self.only_shared = bool(wanted.id) and not wanted.everything and wanted.types[0] in records.SHARED_TYPES
         # A resource of no patient is reached through the patient's, so that those are looked at first.
         named = plan.types if not wanted.types or self.only_shared else {name: one for name, one in plan.types.items() if name in wanted.types}
         self.windows = {name: _window(one) for name, one in named.items()}
         above = CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :]
-        self.free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
-        self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=self.free_text))
+        free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
+        self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=free_text))
         self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
         self.pseudonym: Callable[[str, str], str] | None = (
@@ -151,23 +151,16 @@ class _Reducer:
         """How many rows to read at once."""
         return BATCH if count is None or self.matches is not None or not self.order.gate.trivial else min(BATCH, count + 1)
 
-    def labels(self, opened: records.Opened) -> tuple[str, ...]:
-        """The labels of what would leave: what is said in free text alone counts only where free text is kept."""
-        if not any(label.startswith(records.IN_TEXT) for label in opened.labels):
-            return opened.labels
-        plain = {label.removeprefix(records.IN_TEXT) for label in opened.labels if self.free_text or not label.startswith(records.IN_TEXT)}
-        return tuple(sorted(plain))
-
-    def consented(self, opened: records.Opened, labels: tuple[str, ...]) -> bool:
+    def consented(self, opened: records.Opened) -> bool:
         """Whether the patient's consents let this resource go. Where they look at nothing but type and labels, once for each pair."""
         gate = self.order.gate
         if gate.by_kind:
-            kind = (opened.type, labels)
+            kind = (opened.type, opened.labels)
             if kind not in self.verdicts:
-                facts = ResourceFacts(opened.type, opened.id, labels)
+                facts = ResourceFacts(opened.type, opened.id, opened.labels)
                 self.verdicts[kind] = gate.allows(facts, consent_required=self.order.consent_required)
             return self.verdicts[kind]
-        facts = consent.facts_of(orjson.loads(opened.body), labels) if gate.needs else ResourceFacts(opened.type, opened.id, labels)
+        facts = consent.facts_of(orjson.loads(opened.body), opened.labels) if gate.needs else ResourceFacts(opened.type, opened.id, opened.labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
     def each(self, vault: records.Vault, rows: Iterable[records.Row]) -> list[_Reduced]:
@@ -177,13 +170,12 @@ class _Reducer:
     def one(self, vault: records.Vault, row: records.Row) -> _Reduced | None:
         """The row reduced, or None where it may not leave or isn't wanted."""
         opened = records.open_row(vault, row)
-        labels = self.labels(opened)
-        if not labels or self.denied.intersection(opened.labels) or not self.consented(opened, labels):
+        if not opened.labels or self.denied.intersection(opened.labels) or not self.consented(opened):
             self.held_back += 1
             return None
         try:
             body = self.minimiser.reduce(
-                opened.type, opened.body, security=security(labels), version=opened.version,
+                opened.type, opened.body, security=security(opened.labels), version=opened.version,
                 last_updated=_instant(opened.last_updated), pseudonym=self.pseudonym,
             )  # fmt: skip
         except Withheld as reason:
@@ -192,12 +184,12 @@ class _Reducer:
             return None
         if body is None or (self.matches is not None and not self.matches(orjson.loads(body))):
             return None
-        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, labels, body, row.place)
+        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, opened.labels, body, row.place)
 
 
 async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, found: list[_Reduced]) -> list[_Reduced]:
     """Staff, organisations and the like that what leaves visibly refers to, of the types in the plan."""
-    types = [name for name in reduce.order.plan.types if name in _shared_types() and (not order.wanted.types or name in order.wanted.types)]
+    types = [name for name in reduce.order.plan.types if name in records.SHARED_TYPES and (not order.wanted.types or name in order.wanted.types)]
     if not types or not found:
         return []
     visible = frozenset(reference.decode() for one in found for reference in _REFERENCE.findall(one.body))
@@ -208,12 +200,6 @@ async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, fo
         return []
     vault = await records.vault(cursor, keys, records.SHARED)
     return [] if vault is None else [one for one in reduce.each(vault, rows) if f"{one.type}/{one.id}" in visible]
-
-
-@lru_cache(maxsize=1)
-def _shared_types() -> frozenset[str]:
-    """Types whose resources may belong to no patient."""
-    return frozenset({"Practitioner", "PractitionerRole", "Organization", "Location", "Device", "Medication", "HealthcareService", "Endpoint"})
 
 
 def _window(plan: TypePlan) -> records.Window:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -106,23 +105,22 @@ def test_every_bundle_is_valid_and_holds_nothing_that_was_held_back(story, patie
     client = SyncFHIRClient(f"{story.base_url}/fhir", authorization=f"Bearer {token}")
     released_of_all = held_of_all = 0
     for patient_id, resources in patients.items():
-        started = time.monotonic()
-        document = client.execute(f"Patient/{patient_id}/$everything", method="GET")
-        raw = json.dumps(document, ensure_ascii=False).encode()
+        raw = json.dumps(client.execute(f"Patient/{patient_id}/$everything", method="GET"), ensure_ascii=False).encode()
+        document = json.loads(raw)
         Bundle.model_validate(document)
         released = [entry["resource"] for entry in document["entry"]]
         assert [found for one in released for found in problems(one)] == []
         for one in released:
             labels = {label["code"] for label in one["meta"]["security"]}
             assert labels.isdisjoint({*HELD_BACK, "R", "V", "unclassified"})
-        forbidden = forbidden_words(resources, released)
+        envelope = {"resourceType": "Bundle", "id": document["id"], "meta": document["meta"]}
+        forbidden = forbidden_words(resources, [*released, envelope])
         assert len(forbidden) > 50
         assert leaks(raw, forbidden) == []
         of_patient = {(one["resourceType"], one["id"]) for one in resources}
         assert {(one["resourceType"], one["id"]) for one in released} <= of_patient
         released_of_all += len(released)
         held_of_all += len(of_patient) - len(released)
-        assert time.monotonic() - started < 30
     assert released_of_all > 1000
     assert held_of_all > 300
 
@@ -143,17 +141,17 @@ def test_what_was_sensitive_did_not_leave(story, patients, token):
 
 
 def test_a_foreign_client_searches_and_pages(story, patients, token):
-    patient_id = max(patients, key=lambda one: len(patients[one]))
+    client = SyncFHIRClient(f"{story.base_url}/fhir", authorization=f"Bearer {token}")
+    wholes = {one: client.execute(f"Patient/{one}/$everything", method="GET", params={"_type": "Observation"}) for one in patients}
+    patient_id = max(wholes, key=lambda one: len(wholes[one].get("entry", [])))
 
     async def all_of() -> list:
         client = AsyncFHIRClient(f"{story.base_url}/fhir", authorization=f"Bearer {token}")
         return await client.resources("Observation").search(patient=patient_id).limit(20).fetch_all()
 
     found = asyncio.run(all_of())
-    client = SyncFHIRClient(f"{story.base_url}/fhir", authorization=f"Bearer {token}")
-    whole = client.execute(f"Patient/{patient_id}/$everything", method="GET", params={"_type": "Observation"})
-    assert len(found) > 20
-    assert sorted(one["id"] for one in found) == sorted(entry["resource"]["id"] for entry in whole["entry"])
+    assert len(found) > 40
+    assert sorted(one["id"] for one in found) == sorted(entry["resource"]["id"] for entry in wholes[patient_id]["entry"])
 
 
 def test_numbers_keep_their_digits(story, patients, token):
