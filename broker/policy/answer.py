@@ -12,7 +12,6 @@ import msgspec
 
 from broker.policy.decision import Decision, Effect, Reason
 
-
 #: Epoch seconds of the years 1 to 9999; a whole number from nothing to what JSON holds exactly; a name.
 _Moment = Annotated[int, msgspec.Meta(ge=-62_135_596_800, le=253_402_300_799)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)]

@@ -19,7 +19,7 @@ from broker.policy.policy_set import PolicySet
 BUILTINS = frozenset(
     {
         "array.concat", "concat", "count", "max", "min", "object.filter", "object.get", "object.keys", "object.remove", "object.union",
-        "set", "sort", "split", "startswith",
+        "sort", "split", "startswith",
     }
 )  # fmt: skip
 
@@ -39,10 +39,6 @@ _CALL = re.compile(r"\b([a-z_][\w]*(?:\.[a-z_][\w]*)*)\(")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 #: ``x in y == z`` means ``x in (y == z)`` to one reader and ``(x in y) == z`` to another, and `opa fmt` takes the brackets away.
 _MEMBER_COMPARED = re.compile(r"\bin\b[^|{}]*?(?:==|!=|<|>)")
-#: In the embedded engine a comprehension whose head is more than a name loses names bound outside of it.
-_COMPREHENSION = re.compile(r"[\[{]\s*([^\[\]{}|]*?)\s*\|(?!\|)")
-#: The same for the value of a rule such as ``types[name] := …``.
-_PARTIAL = re.compile(r"^\w+\[\w+\] := (?!\w+ if\b)")
 
 
 def problems(policies: PolicySet) -> tuple[Problem, ...]:
@@ -72,13 +68,25 @@ def _dialect(path: str, source: str) -> Iterator[Problem]:
                 yield Problem(where, "dialect", f"`{word}`: {why}")
         if _MEMBER_COMPARED.search(line):
             yield Problem(where, "dialect", "give `x in y` a name of its own before it is compared")
-        if _PARTIAL.search(line):
-            yield Problem(where, "dialect", "the value must be a name that the body sets")
-    for head in _COMPREHENSION.findall(_STRING.sub('""', re.sub(r"#.*", "", source))):
+    for head in _comprehension_heads(_STRING.sub('""', re.sub(r"#.*", "", source))):
         if not re.fullmatch(r"\w+", head):
             yield Problem(path, "dialect", f"the head of a comprehension must be a name that its body sets: {head}")
     if re.search(r"^default (allow|satisfied) := true", source, re.MULTILINE):
         yield Problem(path, "default", "nothing is allowed by default")
+
+
+def _comprehension_heads(source: str) -> Iterator[str]:
+    """What stands between an opening bracket and ``|``. In the embedded engine a head that is more than a name loses names bound outside."""
+    opened: list[tuple[str, int]] = []
+    for at, sign in enumerate(source):
+        if sign in "[{(":
+            opened.append((sign, at))
+        elif sign in "]})" and opened:
+            opened.pop()
+        elif sign == "|" and opened and opened[-1][0] in "[{":
+            head = source[opened[-1][1] + 1 : at].strip()
+            if "\n" not in head:  # A body in curly brackets may hold a union of sets.
+                yield head
 
 
 def _documented(path: str, source: str) -> Iterator[Problem]:
