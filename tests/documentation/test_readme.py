@@ -1,5 +1,6 @@
 """What README and the guides tell one to type and to open is there."""
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -103,6 +104,16 @@ def test_the_opening_speaks_both_languages():
 def test_the_eight_steps_are_those_of_the_code():
     service = (ROOT / "broker" / "release" / "service.py").read_text(encoding="utf-8")
     assert re.findall(r"(?m)^   (\d) (\w+) ", README) == re.findall(r"(?m)^([1-8]) (\w+) ", service)
+
+
+def test_the_story_is_told_as_the_demo_plays_it():
+    source = ast.parse((ROOT / "broker" / "demo" / "story.py").read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call) and ast.unparse(node.func) == "self.step"]
+    played = [ast.literal_eval(call.args[1]) for call in sorted(calls, key=lambda call: call.lineno)]
+    told = re.findall(r"(?m)^\d\. (.+)$", README.split("## What the demo shows")[1].split("\n## ")[0])
+    assert len(told) == len(played)
+    for sentence, step in zip(told, played, strict=True):
+        assert sentence.startswith(step), sentence
 
 
 def test_ci_runs_the_command_that_readme_gives():
