@@ -15,10 +15,11 @@ from broker.policy import data_checks
 from broker.policy.metadata import blocks, denied_code, package_of, rules
 from broker.policy.policy_set import PolicySet
 
-#: Built-ins that both engines are shown to agree on. A new one needs a row in tests/policies/test_dialect.py first.
+#: Built-ins that both engines are shown to agree on. A new one needs a row in tests/policies/test_dialect.py first. ``max`` and ``min``
+#: are missing because the embedded engine orders numbers by their digits (3 above 20); so does its ``sort``, which is for texts alone.
 BUILTINS = frozenset(
     {
-        "array.concat", "concat", "count", "max", "min", "object.filter", "object.get", "object.keys", "object.remove", "object.union",
+        "array.concat", "concat", "count", "object.filter", "object.get", "object.keys", "object.remove", "object.union",
         "sort", "split", "startswith",
     }
 )  # fmt: skip

@@ -15,8 +15,6 @@ PROBES = {
     "array.concat": 'array.concat([1, input.a], ["x"])',
     "concat": 'concat(".", ["a", input.s, ""])',
     "count": '[count([1, 1]), count({1, 1}), count({"a": 1}), count(""), count("年月")]',
-    "max": "[max([1, 3, 2]), max({input.big, 0})]",
-    "min": "[min([1, 3, 2]), min({input.big, 0})]",
     "object.filter": 'object.filter(input.o, ["a", "zz"])',
     "object.get": '[object.get(input.o, "a", 1), object.get(input.o, "zz", null), object.get(input.o, ["b", "zz"], 1)]',
     "object.keys": "sort(object.keys(input.o))",
@@ -33,6 +31,7 @@ FORMS = {
     "in a list": '["a" in ["a"], "a" in [], "a" in {"a"}]',
     "sets": 'sort((({"a", "b"} | {"c"}) - {"b"}) & {"a", "c"})',
     "null compared with numbers": "[input.nothing == null, input.nothing != 5, input.big > 0]",
+    "numbers compared": "[3 < 20, 20 < 3, input.a < 10, input.big > 999999999, 0 <= 0, -5 < 3, -10 < -5, input.big >= input.a]",
 }
 
 INPUT = {"a": 2, "s": "年", "big": 1_795_420_800, "o": {"a": [1], "b": {"c": 2}, "年": 3}, "nothing": None}
@@ -76,6 +75,17 @@ def test_every_built_in_that_the_policies_use_is_on_the_list(policies):
     """And none is on the list for nothing."""
     used = {call for source in policies.modules.values() for call in re.findall(r"\b([a-z]+(?:\.[a-z]+)?)\(", re.sub(r"#.*", "", source))}
     assert used == BUILTINS
+
+
+#: Built-ins that are not on the list, since the embedded engine (regopy 1.5.2) answers otherwise than OPA.
+LEFT_OUT = {"max": "max([3, 20])", "min": "min([3, 20])", "sort of numbers": "sort([20, 3, 100])"}
+
+
+@pytest.mark.opa
+@pytest.mark.parametrize("expression", LEFT_OUT.values(), ids=LEFT_OUT)
+def test_the_embedded_engine_still_orders_numbers_by_their_digits(opa, tmp_path, expression):
+    """When this fails, regopy has been mended. Found by random facts: a grant of three releases became one of twenty."""
+    assert embedded(module(expression)) != real(opa, module(expression), tmp_path)
 
 
 #: Rego that OPA reads as meant and the embedded engine (regopy 1.5.2) does not, or that OPA's own formatter changes.

@@ -245,19 +245,38 @@ windows := {
 today := facts.at - (facts.at % 86400)
 
 # METADATA
-# title: The later of the asked beginning and the profile's look-back
-recent := today - (facts.profile.lookback_days.recent * 86400) if facts.request.period_from == null
+# title: The beginning of the profile's look-back, for what is needed of recent years and for what is needed of the latest time only
+look_back := {
+	"recent": today - (facts.profile.lookback_days.recent * 86400),
+	"latest": today - (facts.profile.lookback_days.latest * 86400),
+}
 
-recent := max([today - (facts.profile.lookback_days.recent * 86400), facts.request.period_from]) if {
+# METADATA
+# title: The later of the asked beginning and the look-back
+recent := look_back.recent if facts.request.period_from == null
+
+recent := look_back.recent if {
 	facts.request.period_from != null
+	facts.request.period_from <= look_back.recent
+}
+
+recent := facts.request.period_from if {
+	facts.request.period_from != null
+	facts.request.period_from > look_back.recent
 }
 
 # METADATA
 # title: The same for what is needed of the latest time only
-latest := today - (facts.profile.lookback_days.latest * 86400) if facts.request.period_from == null
+latest := look_back.latest if facts.request.period_from == null
 
-latest := max([today - (facts.profile.lookback_days.latest * 86400), facts.request.period_from]) if {
+latest := look_back.latest if {
 	facts.request.period_from != null
+	facts.request.period_from <= look_back.latest
+}
+
+latest := facts.request.period_from if {
+	facts.request.period_from != null
+	facts.request.period_from > look_back.latest
 }
 
 # METADATA
@@ -322,7 +341,14 @@ releases := facts.grant.releases_limit if {
 	facts.profile.limits.releases == null
 }
 
-releases := min([facts.grant.releases_limit, facts.profile.limits.releases]) if {
+releases := facts.grant.releases_limit if {
 	facts.grant.releases_limit != null
 	facts.profile.limits.releases != null
+	facts.grant.releases_limit <= facts.profile.limits.releases
+}
+
+releases := facts.profile.limits.releases if {
+	facts.grant.releases_limit != null
+	facts.profile.limits.releases != null
+	facts.grant.releases_limit > facts.profile.limits.releases
 }
