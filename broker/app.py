@@ -125,10 +125,10 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=chosen.max_body_bytes,
+        redirect_slashes=False,  # A redirect would name whatever host the caller says this is.
     )
     app.state.settings, app.state.keys, app.state.database = chosen, installation.keys, installation.database
-    edge.install(app)
+    edge.install(app, max_body_bytes=chosen.max_body_bytes)
     catalogue = policy.catalogue()
     for router in (
         identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),

@@ -1,22 +1,23 @@
-"""What every request and every answer passes: request number, headers, and the one place errors are written.
+"""What every request and every answer passes: request number, size limit, headers, and the one place errors are written.
 
 The form of an error follows the path: OperationOutcome under ``/fhir``, RFC 6749 JSON under ``/oauth2``, RFC 9457
-problem+json elsewhere. None of them repeats a value that was sent.
+problem+json elsewhere. None of them repeats a value that was sent, nor a name that may hold one.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from psycopg import OperationalError
+from psycopg import DataError, OperationalError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,6 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from broker import errors
 from broker.errors import BrokerError, Problem
 from broker.fhir import outcome
+from broker.fhir.errors import sentence
+from broker.fhir.parse import read_json, shown_key
 from broker.settings import Settings
 
 log = logging.getLogger("broker")
@@ -57,11 +60,20 @@ class MethodNotAllowed(NotServed):
     zh = "此地址不支持该方法。"
 
 
-class Edge:
-    """ASGI middleware: numbers the request and completes the answer's headers."""
+class BrokenOff(Exception):
+    """Something went wrong after the answer had begun; the connection is closed so that nobody takes it for whole."""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Edge:
+    """ASGI middleware: numbers the request, limits its body, completes the answer's headers, and answers what nobody else caught.
+
+    The limit stands here and not in the framework, whose own answer to a large body has another form and takes the place of
+    answers that were made, and recorded, already.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self.app = app
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request through."""
@@ -70,35 +82,68 @@ class Edge:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        started, received = False, 0
 
         async def completed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = message.setdefault("headers", [])
                 present = {name for name, _ in headers}
                 headers.extend((name, value) for name, value in HEADERS if name not in present)
                 headers.append((b"x-request-id", request_id.encode()))
             await send(message)
 
-        await self.app(scope, receive, completed)
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received <= self.max_body_bytes:
+                return message
+            if started:  # Whoever still asks wants to know whether the caller is there: this one is no use to us any more.
+                return {"type": "http.disconnect"}
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+        request = Request(scope)
+        try:
+            if _declared_length(request) > self.max_body_bytes:
+                await rendered(request, errors.TooLarge())(scope, receive, completed)
+            else:
+                await self.app(scope, limited, completed)
+        except Exception as error:  # noqa: BLE001  (the server would write the message into its log, and it may hold data)
+            answer = await _unexpected(request, error)
+            if started:
+                raise BrokenOff from None
+            await answer(scope, receive, completed)
+
+
+def _declared_length(request: Request) -> int:
+    declared = request.headers.get("content-length", "")
+    return int(declared) if re.fullmatch("[0-9]{1,18}", declared) else 0
 
 
 def language(request: Request) -> str:
-    """``zh`` or ``en``: what Accept-Language asks for first, else the setting."""
-    asked = request.headers.get("accept-language", "").strip().lower()
-    if asked.startswith("en"):
-        return "en"
+    """``zh`` or ``en``: which of them Accept-Language prefers (RFC 9110 12.5.4), else the setting."""
+    weights: dict[str, float] = {}
+    for part in request.headers.get("accept-language", "").lower().split(",")[:20]:
+        tag, _, weight = part.replace(" ", "").partition(";")
+        asked = tag.partition("-")[0]
+        if asked in ("zh", "en") and asked not in weights:
+            weights[asked] = float(weight[2:]) if re.fullmatch(r"q=[01](\.[0-9]{1,3})?", weight) else 1.0
+    if weights and max(weights.values()) > 0:
+        return max(weights, key=weights.__getitem__)
     settings: Settings | None = getattr(request.app.state, "settings", None) if "app" in request.scope else None
-    return "zh" if asked.startswith("zh") or settings is None else settings.language
+    return "zh" if settings is None else settings.language
 
 
 def rendered(request: Request, error: BrokerError) -> Response:
     """The error in the form that its path asks for."""
     path, request_id = request.url.path, request.scope.get("state", {}).get("request_id", "")
     spoken = language(request)
-    if path.startswith("/fhir"):
+    if path == "/fhir" or path.startswith("/fhir/"):
         body: dict[str, Any] = outcome.render(error, spoken, request_id)
         media = "application/fhir+json"
-    elif path.startswith("/oauth2"):
+    elif path.startswith("/oauth2/"):
         body = {"error": "temporarily_unavailable" if error.status >= 500 else "invalid_request", "error_description": error.title("en")}
         media = "application/json"
     else:
@@ -112,33 +157,51 @@ def rendered(request: Request, error: BrokerError) -> Response:
             "request_id": request_id,
         }
         if error.problems:
-            body["errors"] = [{"path": problem.path, "code": problem.code, "message": problem.message} for problem in error.problems]
+            body["errors"] = [{"path": found.path, "code": found.code, "message": sentence(found, spoken)} for found in error.problems]
         media = "application/problem+json"
     return Response(json.dumps(body, ensure_ascii=False), error.status, error.headers, media)
 
 
-def _of_validation(error: RequestValidationError) -> BrokerError:
-    """FastAPI's findings as ours; the value that was sent is left out, since it may be a patient's."""
+def _of_validation(error: RequestValidationError, spoken: str) -> BrokerError:
+    """FastAPI's findings as ours. The value that was sent is left out, since it may be a patient's, and so is a name we don't know."""
     found = error.errors()
     if any(one["type"] in ("json_invalid", "json_type") for one in found):
         return errors.Malformed("The body is not JSON that can be read.")
-    return errors.Invalid(
-        f"{len(found)} field(s) are not valid.",
-        problems=tuple(Problem("/" + "/".join(str(step) for step in one["loc"]), one["type"], one["msg"]) for one in found),
-    )
+    problems = tuple(Problem(_place(one["loc"]), one["type"], errors.field_sentence(one["type"], one.get("ctx", {}), spoken)) for one in found[:50])
+    return errors.Invalid(f"{len(found)} 个字段不合规范。" if spoken == "zh" else f"{len(found)} field(s) are not valid.", problems=problems)
 
 
-def install(app: FastAPI) -> None:
+def _place(steps: Sequence[str | int]) -> str:
+    """Where, as a JSON pointer. A key of the body may be anything, so that only what can be a field's name is repeated."""
+    return "/" + "/".join(str(step) if isinstance(step, int) or steps[0] == "header" else shown_key(step) for step in steps)
+
+
+async def strict_json(request: Request) -> None:
+    """Refuse JSON that could be read in two ways: a key that stands twice, another encoding than UTF-8, NaN, nesting without end.
+
+    A dependency of every route whose body FastAPI reads; its own reader takes the last of two values without a word.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.endswith(("/json", "+json")) and (body := await request.body()):
+        settings: Settings = request.app.state.settings
+        read_json(body, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+
+
+#: To be named in ``dependencies`` of a router.
+STRICT_JSON = Depends(strict_json)
+
+
+def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:
     """Put the edge around the app."""
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, max_body_bytes=max_body_bytes)
     handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
         BrokerError: _broker_error,
         RequestValidationError: _validation_error,
         HTTPException: _http_error,
-        UnicodeDecodeError: _undecodable,
+        UnicodeError: _not_text,
         OperationalError: _database_away,
+        DataError: _not_storable,
         DBAPIError: _database_error,
-        Exception: _unexpected,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -149,7 +212,7 @@ async def _broker_error(request: Request, error: BrokerError) -> Response:
 
 
 async def _validation_error(request: Request, error: RequestValidationError) -> Response:
-    return rendered(request, _of_validation(error))
+    return rendered(request, _of_validation(error, language(request)))
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
@@ -164,8 +227,14 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     return rendered(request, kind(headers=dict(error.headers or {})))
 
 
-async def _undecodable(request: Request, _: UnicodeDecodeError) -> Response:
+async def _not_text(request: Request, _: UnicodeError) -> Response:
     return rendered(request, errors.Malformed("The request is not UTF-8."))
+
+
+async def _not_storable(request: Request, error: DataError) -> Response:
+    # A NUL character in a text is refused by PostgreSQL or its driver, long after every check of ours.
+    log.warning("not storable: %s, request %s", type(error).__name__, request.scope.get("state", {}).get("request_id", ""))
+    return rendered(request, errors.Malformed("A text holds a character that can't be stored."))
 
 
 async def _database_away(request: Request, error: OperationalError) -> Response:
@@ -176,9 +245,8 @@ async def _database_away(request: Request, error: OperationalError) -> Response:
 async def _database_error(request: Request, error: DBAPIError) -> Response:
     if isinstance(error.orig, OperationalError):
         return await _database_away(request, error.orig)
-    # A NUL character or a lone surrogate in a text is refused by PostgreSQL or its driver, long after every check of ours.
-    if type(error.orig).__name__ in ("DataError", "UntranslatableCharacter"):
-        return rendered(request, errors.Malformed("A text holds a character that can't be stored."))
+    if isinstance(error.orig, DataError):
+        return await _not_storable(request, error.orig)
     return await _unexpected(request, error)
 
 

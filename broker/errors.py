@@ -7,6 +7,7 @@ here: they are values (``release.answers.Refusal``), because an exception would 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -145,3 +146,49 @@ class Unavailable(BrokerError):
     zh = "所需的服务暂不可用。"
     help_en = "Nothing was released. Try again in a minute."
     help_zh = "未发送任何数据，请稍后重试。"
+
+
+#: What is wrong with a field, by the type that pydantic gives it, in English and Chinese. Pydantic's own sentences may quote what was sent.
+_FIELD: dict[str, tuple[str, str]] = {
+    "missing": ("It is required.", "必填。"),
+    "extra_forbidden": ("There is no such field.", "没有该字段。"),
+    "string_type": ("It must be a text.", "应为文本。"),
+    "string_too_short": ("It has fewer than {min_length} characters.", "少于 {min_length} 个字符。"),
+    "string_too_long": ("It has more than {max_length} characters.", "超过 {max_length} 个字符。"),
+    "string_pattern_mismatch": ("It does not have the form {pattern}.", "格式不符合 {pattern}。"),
+    "int_type": ("It must be a whole number.", "应为整数。"),
+    "int_parsing": ("It must be a whole number.", "应为整数。"),
+    "int_from_float": ("It must be a whole number.", "应为整数。"),
+    "bool_type": ("It must be true or false.", "应为 true 或 false。"),
+    "greater_than_equal": ("It must be at least {ge}.", "不得小于 {ge}。"),
+    "less_than_equal": ("It must be at most {le}.", "不得大于 {le}。"),
+    "too_short": ("It must have at least {min_length} entries.", "至少须有 {min_length} 项。"),
+    "too_long": ("It may have at most {max_length} entries.", "至多 {max_length} 项。"),
+    "enum": ("It must be one of {expected}.", "应为以下之一：{expected}。"),
+    "literal_error": ("It must be one of {expected}.", "应为以下之一：{expected}。"),
+    "list_type": ("It must be a list.", "应为数组。"),
+    "tuple_type": ("It must be a list.", "应为数组。"),
+    "dict_type": ("It must be an object.", "应为对象。"),
+    "model_type": ("It must be an object.", "应为对象。"),
+    "model_attributes_type": ("It must be an object.", "应为对象。"),
+    "uuid_parsing": ("It must be a UUID.", "应为 UUID。"),
+    "uuid_type": ("It must be a UUID.", "应为 UUID。"),
+    "datetime_parsing": ("It must be a time such as 2026-11-23T09:00:00+08:00.", "应为时间，例如 2026-11-23T09:00:00+08:00。"),
+    "datetime_from_date_parsing": ("It must be a time such as 2026-11-23T09:00:00+08:00.", "应为时间，例如 2026-11-23T09:00:00+08:00。"),
+    "timezone_aware": ("A time must say its zone.", "时间须注明时区。"),
+    "day": ("A day is written YYYY-MM-DD.", "日期应写作 YYYY-MM-DD。"),
+    "date_parsing": ("A day is written YYYY-MM-DD.", "日期应写作 YYYY-MM-DD。"),
+    "date_from_datetime_parsing": ("A day is written YYYY-MM-DD.", "日期应写作 YYYY-MM-DD。"),
+    "control_character": ("Control characters are not allowed.", "不得含控制字符。"),
+    "blank": ("It must not be blank.", "不得为空白。"),
+    "text": ("It must not be blank and hold no control characters.", "不得为空白，也不得含控制字符。"),
+    "one_of": ("Name either data_class or resource_type.", "data_class 与 resource_type 须且只能填其一。"),
+    "class_cut": ("Elements and codes belong to a resource_type.", "elements 与 codes 只用于 resource_type。"),
+}
+_OTHERWISE = ("It is not valid.", "不合规范。")
+
+
+def field_sentence(kind: str, limits: Mapping[str, object], language: str) -> str:
+    """What is wrong with a field, in ``zh`` or ``en``. ``kind`` and ``limits`` are pydantic's ``type`` and ``ctx``."""
+    en, zh = _FIELD.get(kind, _OTHERWISE)
+    return (zh if language == "zh" else en).format_map(limits)

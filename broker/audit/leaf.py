@@ -56,8 +56,8 @@ def uuid7(moment: datetime) -> UUID:
 
 
 def first_id(moment: datetime) -> UUID:
-    """The smallest id of its millisecond: ids from here on are of events at or after ``moment``."""
-    return UUID(int=-(-_microseconds(moment) // 1000) << 80)
+    """The smallest id of its millisecond: ids from here on are of events at or after ``moment``. Before 1970 there are none."""
+    return UUID(int=max(0, -(-_microseconds(moment) // 1000)) << 80)
 
 
 def _microseconds(moment: datetime) -> int:

@@ -18,7 +18,7 @@ MAX_COUNT = 500
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 _DATE = re.compile(r"(eq|ge|gt|le|lt)?(\d{4}(?:-\d{2}(?:-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2}))?)?)?)")
-_TOKEN = re.compile(r"(?:[^|\s,]{0,255}\|)?[^|,\s]{1,128}")
+_TOKEN = re.compile(r"(?:[^|\s,\x00-\x1f\x7f]{0,255}\|)?[^|,\s\x00-\x1f\x7f]{1,128}")
 
 #: Elements that hold what ``code``, ``category``, ``status`` and ``date`` look at, by base name; the first that is there counts.
 CODE = ("code", "vaccineCode", "medicationCodeableConcept", "type")
