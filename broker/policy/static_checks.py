@@ -20,7 +20,7 @@ from broker.policy.policy_set import PolicySet
 BUILTINS = frozenset(
     {
         "array.concat", "concat", "count", "object.filter", "object.get", "object.keys", "object.remove", "object.union",
-        "sort", "split", "startswith",
+        "sort", "split",
     }
 )  # fmt: skip
 

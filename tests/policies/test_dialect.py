@@ -22,7 +22,6 @@ PROBES = {
     "object.union": 'object.union(input.o, {"a": [9], "n": 1})',
     "sort": 'sort({"b", "a", "Z", "年", "a.b", "a-b", "é"})',
     "split": '[split("a b  c", " "), split("", " "), split("a.b", ".")]',
-    "startswith": '[startswith("a.b", "a."), startswith("a", "a."), startswith("年月", "年")]',
 }  # fmt: skip
 
 #: Forms that the policies are written in.

@@ -2,7 +2,7 @@
 # title: Asked
 # description: >-
 #   What an application asks. An entry names a data class or a resource type. An entry that names a type says exactly what of that type is
-#   wanted; data classes then bring that type no more. Lists may repeat a name; they are looked into, never counted.
+#   wanted; data classes then bring that type no more. Lists may repeat a name.
 package broker.lib.asked
 
 import data.broker.lib.facts
@@ -29,11 +29,11 @@ entries := [entry |
 ]
 
 # METADATA
-# title: Resource types named outright
-named := [type |
+# title: Resource types named outright; a set, since many entries may name one type
+named := {type |
 	some entry in entries
 	type := entry.resource_type
-]
+}
 
 # METADATA
 # title: Types that a class brings whole
@@ -47,8 +47,10 @@ whole := [type |
 parts := [part |
 	some row in rows
 	some part in row.parts
-	elsewhere := part.type in array.concat(whole, named)
-	elsewhere == false
+	by_name := part.type in named
+	by_name == false
+	entirely := part.type in whole
+	entirely == false
 ]
 
 # METADATA

@@ -18,7 +18,7 @@ report := {
 
 # METADATA
 # title: Every type asked
-wished := {type | some type in array.concat(asked.named, asked.whole)} | {type |
+wished := (asked.named | {type | some type in asked.whole}) | {type |
 	some part in asked.parts
 	type := part.type
 }

@@ -204,7 +204,7 @@ elements[type] := chosen if {
 }
 
 # METADATA
-# title: The elements asked that the profile has, or that lie below or above one of its elements
+# title: The elements asked that the profile has, the profile's parts of an element asked, and the parts asked of one of the profile's
 chosen_elements[type] := chosen if {
 	some type in object.keys(wished_elements)
 	profiled := split(facts.profile.types[type].elements, " ")
@@ -217,18 +217,24 @@ chosen_elements[type] := chosen if {
 		listed := wish in profiled
 		listed == false
 	]
-	above := [element |
-		some wish in others
-		start := concat("", [wish, "."])
+	parts := [element |
+		count(others) > 0
 		some element in profiled
-		startswith(element, start)
+		split(element, ".")[0] in others
+	]
+	deep_parts := [element |
+		count(others) > 0
+		some element in profiled
+		names := split(element, ".")
+		count(names) == 3
+		concat(".", [names[0], names[1]]) in others
 	]
 	below := [wish |
 		some wish in others
 		split(wish, ".")[0] in profiled
 		count(split(wish, " ")) == 1
 	]
-	chosen := array.concat(same, array.concat(above, below))
+	chosen := array.concat(array.concat(same, parts), array.concat(deep_parts, below))
 }
 
 # METADATA
