@@ -2,16 +2,17 @@
 
 Independent of the minimiser: another reading of the plan (``fhir.checker_schema``), another parser (orjson), another engine
 (jsonschema-rs), and no code in common. A problem here means that the minimiser or the fetch before it is wrong, so the release stops.
+
+Resources are looked at twice. :meth:`Checker._doubtful` looks at many at once, and lets a resource go only if nothing can be wrong with
+it; whatever it has a doubt about is judged alone and as a whole by :meth:`Checker._judge`, which names what is wrong.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from math import inf
 from typing import Any
 
 import jsonschema_rs
@@ -19,7 +20,8 @@ import orjson
 
 from broker.errors import Problem
 from broker.fhir import definitions
-from broker.fhir.checker_schema import schema
+from broker.fhir.checker_period import Period
+from broker.fhir.checker_schema import OPENING, schema
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 
 #: Code system of the confidentiality labels.
@@ -28,10 +30,8 @@ CONFIDENTIALITY_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-Confidentiali
 #: What follows ``Patient/`` or, empty, a plain ``"Patient"``.
 _MENTIONS = re.compile(rb'Patient[/"]([^"\\]*"?)').findall
 _SAFE_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
-_DATE_PARTS = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?", re.ASCII)
-
-#: Local times differ from UTC by up to fourteen hours; a date without offset is given the benefit of that.
-_ANYWHERE = 14 * 3600
+#: Where ``meta`` ends in what the broker writes. Only a guess: what it finds is judged.
+_AFTER_META = b'},"id":"'
 
 _SENTENCES = {
     "additionalProperties": ("not-in-plan", "the plan does not let this leave"),
@@ -39,11 +39,34 @@ _SENTENCES = {
 }
 
 
+#: Resources of one type that are read and validated together: few enough to stay in the processor's cache.
+_TOGETHER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What may leave of one type."""
+
+    whole: jsonschema_rs.Validator  #: of a resource
+    rests: jsonschema_rs.Validator  #: of an array of resources without ``resourceType`` and ``meta``, which have no place there
+    shown: frozenset[str]  #: names of the properties
+
+
 @lru_cache(maxsize=1024)
-def _validator(resource_type: str, plan: TypePlan, *, pseudonymous: bool) -> tuple[jsonschema_rs.Validator, frozenset[str]]:
-    """The validator of one type and the names of its properties. Remembered by what the plan says; its period moves with the clock."""
-    form = schema(resource_type, plan, pseudonymous=pseudonymous)
-    return jsonschema_rs.validator_for(form), frozenset(form["properties"])
+def _form(resource_type: str, plan: TypePlan, *, pseudonymous: bool) -> _Form:
+    """The form of one type. Remembered by what the plan says; its period moves with the clock."""
+    whole = schema(resource_type, plan, pseudonymous=pseudonymous)
+    rest = {
+        "type": "object",
+        "properties": {name: each for name, each in whole["properties"].items() if name not in ("resourceType", "meta")},
+        "required": ["id"],
+        "additionalProperties": False,
+    }
+    rests = {"$schema": whole["$schema"], "$defs": whole["$defs"], "type": "array", "items": rest}
+    return _Form(jsonschema_rs.validator_for(whole), jsonschema_rs.validator_for(rests), frozenset(whole["properties"]))
+
+
+_is_opening = jsonschema_rs.validator_for(OPENING).is_valid
 
 
 class Checker:
@@ -52,14 +75,13 @@ class Checker:
     def __init__(self, plan: ReleasePlan) -> None:
         self.plan = plan
         self._ceiling = CONFIDENTIALITY.index(plan.ceiling)
-        self._valid: dict[str, jsonschema_rs.Validator] = {}
-        self._dates: dict[str, _Period] = {}
+        self._forms: dict[str, _Form] = {}
+        self._dates: dict[str, Period] = {}
         self._labels: dict[tuple[str, ...], Problem | None] = {}
         for resource_type, wanted in plan.types.items():
-            self._valid[resource_type], shown = _validator(resource_type, wanted.timeless(), pseudonymous=plan.pseudonymous)
+            form = self._forms[resource_type] = _form(resource_type, wanted.timeless(), pseudonymous=plan.pseudonymous)
             if wanted.period_from is not None or wanted.period_until is not None:
-                start = -inf if wanted.period_from is None else wanted.period_from
-                self._dates[resource_type] = _Period(start, inf if wanted.period_until is None else wanted.period_until, shown)
+                self._dates[resource_type] = Period(resource_type, wanted.period_from, wanted.period_until, form.shown)
 
     def problems(self, resources: Sequence[bytes], *, patient: str) -> list[Problem]:
         """Everything wrong with resources of one patient, empty if they may be sent.
@@ -67,43 +89,100 @@ class Checker:
         ``patient`` is the id under which the recipient knows the patient: the pseudonym in a pseudonymous plan. Paths begin with the
         position in ``resources``; no problem repeats a value.
         """
-        found: list[Problem] = []
         own = patient.encode() + b'"'
-        for index, body in enumerate(resources):
-            try:
-                resource = orjson.loads(body)
-            except orjson.JSONDecodeError:
-                resource = None
-            validator = self._valid.get(str(resource.get("resourceType"))) if isinstance(resource, dict) else None
-            if validator is None:
-                found.append(Problem(f"[{index}]", "not-in-plan", "this is no resource of a type that the plan lets leave"))
-            elif not validator.is_valid(resource):
-                found += _wrong(validator, resource, index)
-            else:
-                found += self._judge(resource, body, index, patient, own)
-        return found
+        return [problem for index in self._doubtful(resources, own) for problem in self._judge(resources[index], index, patient, own)]
 
-    def _judge(self, resource: dict[str, Any], body: bytes, index: int, patient: str, own: bytes) -> list[Problem]:
-        """What a schema can't say. Only resources of the right form come here."""
+    def _doubtful(self, resources: Sequence[bytes], own: bytes) -> list[int]:
+        """Positions of all resources but those with which nothing can be wrong.
+
+        A body ``{A},"id":B}`` where ``{A}}`` and ``{"id":B}`` are JSON is JSON with the properties of both. The first, type and ``meta``,
+        is the same for many resources of a release, so it is judged once; the second may hold no ``resourceType`` or ``meta`` again.
+        """
+        doubtful: list[int] = []
+        openings: dict[bytes, str | None] = {}
+        places: dict[str, list[int]] = {}
+        rests: dict[str, list[bytes]] = {}
+        for index, body in enumerate(resources):
+            end = body.find(_AFTER_META) + 1
+            opening = body[:end]
+            if opening in openings:
+                resource_type = openings[opening]
+            else:
+                resource_type = openings[opening] = self._opened(opening)
+            if resource_type is None:
+                doubtful.append(index)
+            elif resource_type in places:
+                places[resource_type].append(index)
+                rests[resource_type].append(b"{" + body[end + 1 :])
+            else:
+                places[resource_type] = [index]
+                rests[resource_type] = [b"{" + body[end + 1 :]]
+        for resource_type, found in places.items():
+            given = rests[resource_type]
+            is_valid = self._forms[resource_type].rests.is_valid
+            period = self._dates.get(resource_type)
+            for start in range(0, len(found), _TOGETHER):
+                chunk = given[start : start + _TOGETHER]
+                try:
+                    read = [orjson.loads(rest) for rest in chunk]
+                except orjson.JSONDecodeError:
+                    read = None
+                if read is None or not is_valid(read) or (period is not None and not all(period.holds(each) for each in read)):
+                    doubtful += found[start : start + _TOGETHER]
+                elif self._may_mean_another(chunk, own):
+                    doubtful += [index for index, rest in zip(found[start:], chunk, strict=False) if self._may_mean_another([rest], own)]
+        doubtful.sort()
+        return doubtful
+
+    def _opened(self, opening: bytes) -> str | None:
+        """The type of a resource that begins so, if its ``meta`` and its labels are as the plan wants them; else None."""
+        try:
+            resource = orjson.loads(opening + b"}")
+        except orjson.JSONDecodeError:
+            return None
+        # A Patient is no other patient's: that is looked at as a whole.
+        if not _is_opening(resource) or resource["resourceType"] not in self._forms or resource["resourceType"] == "Patient":
+            return None
+        return None if self._labelled(resource) is not None else resource["resourceType"]
+
+    @staticmethod
+    def _may_mean_another(bodies: Sequence[bytes], own: bytes) -> bool:
+        """Whether a patient may be meant who is not the one of the release: any mention but of that one, or a backslash, which could hide one."""
+        joined = b"\n".join(bodies)
+        mentions = _MENTIONS(joined)
+        return 0x5C in joined or mentions.count(own) != len(mentions)
+
+    def _judge(self, body: bytes, index: int, patient: str, own: bytes) -> list[Problem]:
+        """Everything wrong with one resource."""
+        try:
+            resource = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            resource = None
+        form = self._forms.get(str(resource.get("resourceType"))) if isinstance(resource, dict) else None
+        if form is None:
+            return [Problem(f"[{index}]", "not-in-plan", "this is no resource of a type that the plan lets leave")]
+        if not form.whole.is_valid(resource):
+            return _wrong(form.whole, resource, index)
         resource_type = resource["resourceType"]
         where = f"[{index}].{resource_type}"
         found = []
-        labels = tuple(
-            [label["code"] if label["system"] != CONFIDENTIALITY_SYSTEM else f"^{label['code']}" for label in resource["meta"]["security"]]
-        )
-        wrong = self._labels[labels] if labels in self._labels else self._label_problem(labels)
+        wrong = self._labelled(resource)
         if wrong is not None:
             found.append(Problem(f"{where}.{wrong.path}", wrong.code, wrong.message))
         if resource_type == "Patient" and resource["id"] != patient:
             found.append(Problem(f"{where}.id", "other-patient", "this is another patient"))
-        # Nearly always every mention of a patient is the one that is meant; then there is nothing to look for. A backslash could hide one.
-        mentions = _MENTIONS(body)
-        if mentions.count(own) != len(mentions) or 0x5C in body:
+        if self._may_mean_another([body], own):
             found += _strangers(resource, where, patient)
         period = self._dates.get(resource_type)
         if period is not None and not period.holds(resource):
             found.append(Problem(where, "outside-period", "its dates lie outside the period of the plan"))
         return found
+
+    def _labelled(self, resource: dict[str, Any]) -> Problem | None:
+        """What is wrong with the labels of a resource of the right form."""
+        given = resource["meta"]["security"]
+        labels = tuple([label["code"] if label["system"] != CONFIDENTIALITY_SYSTEM else f"^{label['code']}" for label in given])
+        return self._labels[labels] if labels in self._labels else self._label_problem(labels)
 
     def _label_problem(self, labels: tuple[str, ...]) -> Problem | None:
         """What is wrong with a set of security labels; confidentiality codes are marked by ``^``. Remembered, since few sets occur."""
@@ -159,53 +238,6 @@ def _at(value: Any, steps: list[str]) -> list[Any]:
     if not steps:
         return values
     return [found for each in values if isinstance(each, dict) and steps[0] in each for found in _at(each[steps[0]], steps[1:])]
-
-
-@dataclass(frozen=True, slots=True)
-class _Period:
-    """The window of one type in epoch seconds, and the properties that the plan shows."""
-
-    start: float
-    until: float
-    shown: frozenset[str]
-
-    def holds(self, resource: dict[str, Any]) -> bool:
-        """False only if what can be seen lies outside the window for sure; a hidden date can't be judged."""
-        resource_type = resource["resourceType"]
-        span: Mapping[str, list[str]] | None = definitions.table()["spans"].get(resource_type)
-        first = self._reach(resource, definitions.table()["dates"].get(resource_type, ()) if span is None else span["start"])
-        last = first if span is None else self._reach(resource, span["end"])
-        return (first is None or first[0] <= self.until) and (last is None or last[1] >= self.start)
-
-    def _reach(self, resource: dict[str, Any], paths: Sequence[str]) -> tuple[float, float] | None:
-        """Earliest and latest second of the best date that the type has; None if that is hidden or absent."""
-        for path in paths:
-            name, _, end = path.partition(".")
-            if name not in self.shown or f"_{name}" in resource:
-                return None
-            value = resource.get(name)
-            if isinstance(value, str):
-                return _bounds(value)
-            if end and isinstance(value, dict):
-                return _bounds(value.get("start", ""))[0], _bounds(value.get("end", ""))[1]
-        return None
-
-
-def _bounds(text: str) -> tuple[float, float]:
-    """First and last second that a FHIR date may mean; all of time for a text that is none."""
-    parts = _DATE_PARTS.match(text)
-    if parts is None:
-        return -inf, inf
-    try:
-        if "T" in text:
-            moment = datetime.fromisoformat(text)
-            return (moment.timestamp(), moment.timestamp()) if moment.tzinfo is not None else (-inf, inf)
-        year, month, day = int(parts[1]), int(parts[2] or 0), int(parts[3] or 0)
-        low = datetime(year, month or 1, day or 1, tzinfo=UTC)
-        high = low + timedelta(days=1) if day else datetime(year + (month in (0, 12)), month % 12 + 1 if month else 1, 1, tzinfo=UTC)
-        return low.timestamp() - _ANYWHERE, high.timestamp() + _ANYWHERE
-    except (ValueError, OverflowError):
-        return -inf, inf
 
 
 def checker(plan: ReleasePlan) -> Checker:

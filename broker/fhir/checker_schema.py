@@ -59,6 +59,16 @@ _META = {
 }
 
 
+#: How a resource begins as the broker writes it: its type and ``meta``, and nothing else.
+OPENING = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {"resourceType": {"type": "string"}, "meta": _META},
+    "required": ["resourceType", "meta"],
+    "additionalProperties": False,
+}
+
+
 def schema(resource_type: str, plan: TypePlan, *, pseudonymous: bool) -> dict[str, Any]:
     """The JSON Schema (2020-12) of everything that the plan lets leave of a type. The plan must have been compiled by ``fhir.minimise``."""
     return _Writer(plan, pseudonymous=pseudonymous).root(resource_type)

@@ -2,12 +2,16 @@
 
 import ast
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.fhir import checker as checker_module
 from broker.fhir.checker import Checker, checker
+from broker.fhir.checker_period import Period, _bounds
 from broker.fhir.minimise import compiled
 from broker.fhir.plan import ReleasePlan
 
@@ -32,8 +36,22 @@ def plan(resource_type, *elements, deny=(), ceiling="N", **more):
 
 
 def found(given_plan, resource, patient="p1"):
+    """What is wrong with a resource: the same alone and among others, and however it is written."""
     resource = {"resourceType": next(iter(given_plan.types)), "id": "a1", "meta": META, **resource}
-    return {(problem.path, problem.code) for problem in checker(given_plan).problems([json.dumps(resource).encode()], patient=patient)}
+    alone = checker(given_plan).problems([json.dumps(resource).encode()], patient=patient)
+    order = {**dict.fromkeys(("resourceType", "meta", "id")), **resource}
+    good = as_written({"resourceType": "Basic", "meta": META, "id": "b", "code": MASKED})
+    form = given_plan.to_json()
+    form["types"].setdefault("Basic", {"elements": []})
+    among = checker(ReleasePlan.from_json(form)).problems([good, as_written(order), good], patient=patient)
+    own = [(problem.path.replace("[1]", "[0]"), problem.code, problem.message) for problem in among if problem.path.startswith("[1]")]
+    assert own == [(problem.path, problem.code, problem.message) for problem in alone]
+    return {(problem.path, problem.code) for problem in alone}
+
+
+def as_written(resource):
+    """As the minimiser writes: compact, ``meta`` before ``id``."""
+    return json.dumps(resource, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def codes(given_plan, resource, patient="p1"):
@@ -41,6 +59,7 @@ def codes(given_plan, resource, patient="p1"):
 
 
 OBSERVATION = {"status": "final", "code": CODE, "subject": {"reference": "Patient/p1"}}
+YEAR = {"start": "2025-01-01", "end": "2025-12-31"}
 LAB = plan("Observation", "status", "code", "subject", "effective", "value", "component")
 
 
@@ -148,6 +167,54 @@ def test_each_resource_is_judged_and_named_by_its_position():
     assert Checker(LAB).problems([], patient="p1") == []
 
 
+# Many at once
+
+
+def lines(number, **more):
+    return as_written({"resourceType": "Observation", "meta": META, "id": f"a{number}", **OBSERVATION, **more})
+
+
+def test_nothing_is_doubtful_about_what_the_minimiser_writes():
+    dated = plan("Observation", "status", "code", "subject", "effective", period=YEAR)
+    many = [lines(number, effectiveDateTime="2025-06-01T10:00:00+08:00") for number in range(40)]
+    assert Checker(dated)._doubtful(many, b'p1"') == []
+
+
+@pytest.mark.parametrize("place", [0, 7, 15, 16, 39])
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (lines(0, note=[{"text": "x"}]), "not-in-plan"),
+        (lines(0, subject={"reference": "Patient/p2"}), "other-patient"),
+        (lines(0, effectiveDateTime="2023-01-01"), "outside-period"),
+        (lines(0).replace(b'"N"', b'"V"'), "above-ceiling"),
+        (lines(0).replace(b'"N"', b'"HIV"'), "above-ceiling"),
+        (lines(0)[:-1] + b',"meta":{}}', "missing"),
+        (lines(0)[:-1] + b',"meta":' + as_written(META).replace(b'"N"', b'"V"') + b"}", "above-ceiling"),
+        (lines(0)[:-1] + b',"resourceType":"Device"}', "not-in-plan"),
+        (lines(0).replace(b'"meta"', b'"note":[],"meta"'), "not-in-plan"),
+        (lines(0).replace(b'"meta"', b'"id":"x"},"id":"y","meta"'), "not-in-plan"),
+        (lines(0)[:-1], "not-in-plan"),
+        (lines(0) + b",{}", "not-in-plan"),
+        (b"", "not-in-plan"),
+        (b'},"id":"x"}', "not-in-plan"),
+    ],
+)
+def test_one_bad_among_many_is_found(bad, code, place):
+    dated = plan("Observation", "status", "code", "subject", "effective", period=YEAR, deny=["PSY"])
+    many = [bad if number == place else lines(number, effectiveDateTime="2025-06-01") for number in range(40)]
+    problems = Checker(dated).problems(many, patient="p1")
+    assert {problem.path.partition(".")[0] for problem in problems} == {f"[{place}]"}
+    assert code in {problem.code for problem in problems}
+    assert problems == Checker(dated)._judge(bad, place, "p1", b'p1"')
+
+
+def test_two_halves_do_not_make_a_whole():
+    one, two = lines(1).split(b'"status"')
+    problems = Checker(LAB).problems([lines(0), one + b'"status":"', b'","status"' + two, lines(2)], patient="p1")
+    assert [problem.path for problem in problems] == ["[1]", "[2]"]
+
+
 # The patient
 
 
@@ -242,9 +309,6 @@ def inside(resource_type, period, resource, *elements):
     return found(plan(resource_type, *elements, period=period), resource) == set()
 
 
-YEAR = {"start": "2025-01-01", "end": "2025-12-31"}
-
-
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [
@@ -290,6 +354,34 @@ def test_a_day_may_be_another_day_elsewhere():
         assert inside("Observation", period, {**OBSERVATION, "effectiveDateTime": "2024-12-31"}, *kept)
     for period in ({"start": "2025-01-01T15:00:00Z"}, {"end": "2024-12-30T09:00:00Z"}):
         assert not inside("Observation", period, {**OBSERVATION, "effectiveDateTime": "2024-12-31"}, *kept)
+
+
+MIDNIGHT = 1_750_000_000 // 86_400 * 86_400
+
+
+@settings(max_examples=400)
+@given(
+    st.integers(-400, 400),
+    st.sampled_from(["", "T00:00:00+14:00", "T23:59:59-12:00", "T00:00:00+23:59", "T12:00:00Z", "T25:00:00Z", "T10:00:00", "x"]),
+    st.integers(-60, 60),
+    st.sampled_from([1, 30, 47, 48, 49, 72, 100, 5000, 10_000]),
+    st.booleans(),
+    st.sampled_from([4, 7, 10, 40, 40]),
+)
+def test_what_its_digits_say_is_what_its_moment_says(days, time, edge, hours, ends, cut):
+    """The short way agrees with the arithmetic, above all near both edges of the window."""
+    text = (datetime.fromtimestamp(MIDNIGHT + days // 100 * 86_400, UTC).date().isoformat() + time)[:cut]
+    low, high = _bounds(text)
+    for first in (edge, edge - hours):
+        start, until = MIDNIGHT + first * 3600, MIDNIGHT + (first + hours) * 3600
+        period = Period("Observation", start, until, frozenset({"effectiveDateTime", "effectivePeriod"}))
+        value = {"effectivePeriod": {"start": text, "end": text}} if ends else {"effectiveDateTime": text}
+        assert period.holds(value) is (low <= until and high >= start)
+
+
+def test_a_week_is_no_day():
+    period = Period("Observation", 1_740_000_000, None, frozenset({"effectiveDateTime"}))
+    assert not period.holds({"effectiveDateTime": "2025-W01-1T00:00:00+00:00"})
 
 
 def test_a_hidden_date_is_not_judged():

@@ -173,7 +173,8 @@ def test_what_needs_care_is_cared_for_alone(fragment, monkeypatch):
 
 def test_codes_are_read_together(monkeypatch):
     kept = compiled(plan("Observation", "status", codes=["s|a"], categories=["c"]))
-    body = b'{"resourceType":"Observation","id":"o%d","status":"final","code":{"coding":[{"system":"s","code":"%s"}]},"category":[{"coding":[{"code":"%s"}]}]}'
+    start = b'{"resourceType":"Observation","id":"o%d","status":"final",'
+    body = start + b'"code":{"coding":[{"system":"s","code":"%s"}]},"category":[{"coding":[{"code":"%s"}]}]}'
     items = [item(body % (number, b"ab"[number % 2 :][:1], b"cd"[number % 3 > 0 :][:1])) for number in range(24)]
     answers = hold(kept, "Observation", items)
     assert [number for number, answer in enumerate(answers) if answer is not None] == [0, 6, 12, 18]
