@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import random
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -30,11 +31,15 @@ _ENCODER = msgspec.json.Encoder()
 
 # Inside a JSON string a quote is preceded by a backslash, so what these find after a quote that is not stands outside of strings.
 _EMPTY = re.compile(rb"\{\}")
-#: An object of which nothing stayed, after its key; the look behind comes last because a pattern that begins with a literal is found faster.
-_EMPTIED = re.compile(rb'\{\}(?:(?<=[A-Za-z0-9]":\{\})|(?<=[A-Za-z0-9]":\[\{\}))')
+#: An object of which nothing stayed, after its key.
+_emptied = re.compile(rb'(?<=[A-Za-z0-9]":)\{\}|(?<=[A-Za-z0-9]":\[)\{\}').match
 _MASKED = msgspec.json.encode(absent("masked"))
-#: A reference into a contained resource, which is the first property that stays of a Reference.
-_INTO_CONTAINED = re.compile(rb'"reference":"#[^"\\]*",?')
+#: What stands before the ``#`` of a reference into a contained resource, and the rest of it; it is the first property that stays of a Reference.
+_REFERENCE = b'"reference":"'
+_fragment = re.compile(rb'#[^"\\]*",?').match
+
+#: Its numbers stay in this process, so bodies, which come from outside, can't hold them but by chance.
+_random = random.Random(os.urandom(32)).getrandbits  # noqa: S311
 
 
 class _Recursive(Exception):
@@ -75,7 +80,7 @@ class Fast:
         The bodies are joined by a random number that none of them can know. Only if every second item of what was read is that number
         does each body hold one whole value, and can none have been read as part of its neighbour.
         """
-        fence = int.from_bytes(os.urandom(7), "big")
+        fence = _random(56)
         joined = b"[" + (b",%d," % fence).join(bodies) + b"]"
         try:
             if not joined.isascii():
@@ -96,23 +101,49 @@ class Fast:
         if len(lines) != len(kept) or ids.count("\n") != len(kept) - 1 or not _are_ids(ids):
             return None
         # One look at all of them nearly always spares one at each.
-        if 0x3F in out or _EMPTY.search(out) or (0x23 in out and b'"reference":"#' in out):
+        if 0x3F in out or 0x23 in out or _EMPTY.search(out):
             return [self._settled(line) for line in lines]  # type: ignore[arg-type]
         return lines
 
     def _settled(self, out: bytes) -> bytes | None:
         """What was kept, free of references that lead nowhere and of empty objects; None if that is for the slow path to say."""
-        # A membership test of one byte is the cheapest question there is, so it stands before the exact one.
-        if 0x23 in out and b'"reference":"#' in out:
-            if self._ambiguous:
+        # A search for one byte is the cheapest there is; so it stands before the exact one.
+        if 0x23 in out:
+            cut = _without_fragments(out)
+            if cut is None or (self._ambiguous and len(cut) != len(out)):
                 return None
-            out = _INTO_CONTAINED.sub(b"", out)
-        if _EMPTY.search(out):
-            out = _EMPTIED.sub(_MASKED, out)
-            if _EMPTY.search(out):
-                return None  # A further item of an array, or a text that looks like one.
-        # References with a query are judged by the slow path, as are ids that are none.
-        return None if 0x3F in out else out
+            out = cut
+        # References with a query are judged by the slow path.
+        return None if 0x3F in out else _filled(out)
+
+
+def _without_fragments(out: bytes) -> bytes | None:
+    """The same without references into contained resources; None if one can't be told from its text."""
+    pieces: list[bytes] = []
+    done = 0
+    place = out.find(b"#")
+    while place >= 0:
+        if out.endswith(_REFERENCE, 0, place):
+            rest = _fragment(out, place)
+            if rest is None:
+                return None
+            pieces.append(out[done : place - len(_REFERENCE)])
+            done = rest.end()
+        place = out.find(b"#", place + 1)
+    return b"".join((*pieces, out[done:]))
+
+
+def _filled(out: bytes) -> bytes | None:
+    """The same with ``masked`` in every empty object; None if one is a further item of an array, or a text that looks like one."""
+    pieces: list[bytes] = []
+    done = 0
+    for empty in _EMPTY.finditer(out):
+        start = empty.start()
+        if _emptied(out, start) is None:
+            return None
+        pieces += (out[done:start], _MASKED)
+        done = start + 2
+    return b"".join((*pieces, out[done:])) if pieces else out
 
 
 def fast(resource_type: str, keep: Keep) -> Fast | None:

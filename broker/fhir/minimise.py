@@ -37,7 +37,7 @@ NEIGHBOURS = 16
 #: One resource as :meth:`Minimiser.reduce_many` takes it: ``body``, ``security``, ``version``, ``last_updated`` of :meth:`Minimiser.reduce`.
 Item: TypeAlias = tuple[bytes, bytes, int, str]
 
-_FEW = 2  #: Below this there is nothing to share.
+_FEW = 4  #: Below this, sharing costs more than it saves.
 _SHORTEST = len(b'[{"code":"N"}]')  #: Of ``security``: anything shorter labels nothing.
 _ALONE = b""  #: Stands for an answer that only a look at this one resource can give.
 

@@ -143,7 +143,7 @@ def test_a_reference_keeps_reference_and_type():
     assert reduce(named, {**OBSERVATION, "subject": subject})["subject"] == subject
 
 
-@pytest.mark.parametrize("reference", ["#p", "#", "Patient?identifier=mrn|1", "http://x/Patient?name=a"])
+@pytest.mark.parametrize("reference", ["#p", "#", "#a#b", '#a"b', "#a\\", "Patient?identifier=mrn|1", "http://x/Patient?name=a"])
 def test_references_into_contained_resources_or_with_a_query_go(reference):
     kept = plan("Observation", "status", "code", "subject")
     assert reduce(kept, {**OBSERVATION, "subject": {"reference": reference, "type": "Patient"}})["subject"] == {"type": "Patient"}
