@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from broker.fhir import definitions
 from broker.records.labelling import IN_TEXT
 from broker.records.models import SHARED
 from broker.records.tokens import id_token, label_tokens
-from broker.records.vault import Vault, unwrap
+from broker.records.vault import Vault, labels_of, unwrap
 
 Cursor = psycopg.AsyncCursor[Any]
 
@@ -128,7 +129,7 @@ async def read(
         await cursor.execute(_WINDOWED, parameters, prepare=True, binary=True)
     else:
         await cursor.execute(_ALL, parameters, prepare=True, binary=True)
-    return [Row(*row) for row in await cursor.fetchall()]
+    return [*map(Row._make, await cursor.fetchall())]
 
 
 async def read_one(cursor: Cursor, keys: Keys, resource_type: str, resource_id: str) -> Row | None:
@@ -155,11 +156,21 @@ async def read_linked(
         "sources": [source[1] for source in sources],
     }
     await cursor.execute(_LINKED, parameters, prepare=True, binary=True)
-    return [Row(*row) for row in await cursor.fetchall()]
+    return [*map(Row._make, await cursor.fetchall())]
 
 
 def open_row(vault: Vault, row: Row) -> Opened:
     """Decrypt and unpack a row. Raises RecordUnreadable when its bytes or place were changed."""
-    content = vault.open_resource(row.type, row.id_token, row.version, row.body)
-    labels = tuple(label.code for label in content.labels if not label.code.startswith(IN_TEXT))
-    return Opened(content.id, row.type, row.version, row.last_updated, labels, content.body)
+    return open_rows(vault, (row,))[0]
+
+
+def open_rows(vault: Vault, rows: Sequence[Row]) -> list[Opened]:
+    """Decrypt and unpack rows, in their order. Raises RecordUnreadable when the bytes or place of one were changed."""
+    found = vault.unseal([(row[1], row[2], row[3], row[5]) for row in rows])
+    return [Opened(resource_id, row[1], row[3], row[4], _codes(labels), body) for row, (resource_id, labels, body) in zip(rows, found, strict=True)]
+
+
+@lru_cache(maxsize=4096)
+def _codes(labels: bytes) -> tuple[str, ...]:
+    """The codes of stored labels that count for the whole resource."""
+    return tuple(label.code for label in labels_of(labels) if not label.code.startswith(IN_TEXT))

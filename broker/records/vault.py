@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import hmac
 import os
+import struct
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -53,6 +55,7 @@ class _Header(msgspec.Struct, array_like=True):
 
 _encode_header = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(_Header).decode
+_decode_labels = msgspec.json.Decoder(list[tuple[str, str, str]]).decode
 
 
 class Content(NamedTuple):
@@ -87,8 +90,16 @@ class _Codecs(threading.local):
 _codecs = _Codecs()
 
 
-def _place(patient_key: UUID, resource_type: str, id_token: UUID, version: int) -> bytes:
-    return f"{patient_key.hex}|{resource_type}|{id_token.hex}|{version}".encode()
+#: A stored body, opened: id, labels, body. The labels are not read yet, since few different ones occur; :func:`labels_of` reads each once.
+Unsealed: TypeAlias = tuple[str, bytes, bytes]
+
+_length = struct.Struct(">I").unpack_from
+
+
+@lru_cache(maxsize=4096)
+def labels_of(labels: bytes) -> tuple[StoredLabel, ...]:
+    """The labels of an :data:`Unsealed`."""
+    return tuple(StoredLabel(*label) for label in _decode_labels(labels))
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,14 @@ class Vault:
     data_key: bytes
     fhir_id: str
     epoch: int = 0  #: of the patient's consents, as read with the key
+
+    @cached_property
+    def _before(self) -> bytes:
+        return f"{self.patient_key.hex}|".encode()
+
+    def _place(self, resource_type: str, id_token: UUID, version: int) -> bytes:
+        """The associated data. Written so because it is wanted for every resource: :attr:`UUID.hex` costs as much as all of this."""
+        return b"%b%b|%032x|%d" % (self._before, resource_type.encode(), id_token.int, version)
 
     @cached_property
     def _cipher(self) -> AESGCM:
@@ -125,18 +144,33 @@ class Vault:
         header = _encode_header(_Header(content.id, list(content.labels)))
         frame = _codecs.compressor.compress(len(header).to_bytes(4, "big") + header + content.body)
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, bytes((FORMAT,)) + frame, _place(self.patient_key, resource_type, id_token, version))
+        return nonce + self._cipher.encrypt(nonce, bytes((FORMAT,)) + frame, self._place(resource_type, id_token, version))
 
     def open_resource(self, resource_type: str, id_token: UUID, version: int, stored: bytes) -> Content:
         """What :meth:`seal_resource` sealed at this very place. Raises RecordUnreadable for any other bytes or place."""
+        ((resource_id, labels, body),) = self.unseal(((resource_type, id_token, version, stored),))
+        return Content(resource_id, labels_of(labels), body)
+
+    def unseal(self, resources: Iterable[tuple[str, UUID, int, bytes]]) -> list[Unsealed]:
+        """As :meth:`open_resource` for many: type, blinded id, version and stored bytes of each. Raises RecordUnreadable if it must for one."""
+        decrypt, decompressor, place = self._cipher.decrypt, _codecs.decompressor, self._place
+        opened: list[Unsealed] = []
         try:
-            plain = self._cipher.decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], _place(self.patient_key, resource_type, id_token, version))
-            content = _codecs.decompressor(plain[0]).decompress(plain[1:])
-        except (InvalidTag, ValueError, KeyError, IndexError, zstandard.ZstdError) as error:
+            for resource_type, id_token, version, stored in resources:
+                plain = decrypt(stored[:NONCE_BYTES], stored[NONCE_BYTES:], place(resource_type, id_token, version))
+                content = decompressor(plain[0]).decompress(plain[1:])
+                end = 4 + _length(content)[0]
+                # The header is ["id",[label, …]]; an id that FHIR allows has no escapes.
+                quote = content.find(b'",[', 6, end)
+                resource_id = content[6:quote]
+                if quote < 0 or b"\\" in resource_id:
+                    header = _decode_header(content[4:end])
+                    opened.append((header.id, _encode_header(header.labels), content[end:]))
+                else:
+                    opened.append((resource_id.decode(), content[quote + 2 : end - 1], content[end:]))
+        except (InvalidTag, ValueError, KeyError, IndexError, struct.error, zstandard.ZstdError) as error:
             raise RecordUnreadable from error
-        end = 4 + int.from_bytes(content[:4], "big")
-        header = _decode_header(content[4:end])
-        return Content(header.id, tuple(StoredLabel(*label) for label in header.labels), content[end:])
+        return opened
 
 
 def _key_place(patient_key: UUID) -> bytes:

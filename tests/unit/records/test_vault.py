@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from broker.crypto import Keys
 from broker.records.errors import RecordUnreadable
+from broker.records.labelling import IN_TEXT
+from broker.records.release_reads import Row, open_row, open_rows
 from broker.records.tokens import id_token, identifier_token, label_tokens
 from broker.records.vault import Content, StoredLabel, Vault, new_vault, unwrap
 
@@ -35,6 +39,49 @@ def test_what_is_sealed_opens_at_its_place_and_nowhere_else(keys: Keys):
     ):
         with pytest.raises(RecordUnreadable):
             opener.open_resource(kind, token, version, data)
+
+
+def test_what_was_stored_before_stays_readable(keys: Keys):
+    """The place that is bound to a body is written ``patient|type|blinded id|version``, in hex, for ever."""
+    vault, _, _ = _vault(keys)
+    token = UUID(int=0xAB)
+    stored = vault.seal_resource("Observation", token, 12, CONTENT)
+    place = f"{vault.patient_key.hex}|Observation|{token.hex}|12".encode()
+    assert len(token.hex) == 32
+    plain = AESGCM(vault.data_key).decrypt(stored[:12], stored[12:], place)
+    assert plain[0] == 1
+    sealed_by_hand = bytes(12) + AESGCM(vault.data_key).encrypt(bytes(12), plain, place)
+    assert vault.open_resource("Observation", token, 12, sealed_by_hand) == CONTENT
+
+
+@pytest.mark.parametrize("resource_id", ["o1", "a.B-9", "x" * 64, "", 'a"b', 'a",[b', "\\", 'a\\",[', "张三", "\n"])
+@pytest.mark.parametrize("labels", [(), CONTENT.labels, (StoredLabel('",[', '"]', "\\"),)])
+@pytest.mark.parametrize("body", [b"", b'{"value": 13.20}', b'",[[]]'])
+def test_whatever_id_and_labels_are(keys: Keys, resource_id, labels, body):
+    vault, _, _ = _vault(keys)
+    content = Content(resource_id, labels, body)
+    assert vault.open_resource("Observation", TOKEN, 1, vault.seal_resource("Observation", TOKEN, 1, content)) == content
+
+
+def test_rows_open_together_as_they_do_alone_or_not_at_all(keys: Keys):
+    vault, _, _ = _vault(keys)
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    free_text = StoredLabel(f"{IN_TEXT}HIV", "text", "1")
+    rows = []
+    for number in range(5):
+        token = uuid4()
+        labels = (*CONTENT.labels[: number % 3], *([free_text] if number == 4 else []))
+        sealed = vault.seal_resource("Observation", token, number, Content(f"o{number}", labels, b"{}" * number))
+        rows.append(Row(vault.patient_key, "Observation", token, number, now, sealed))
+    opened = open_rows(vault, rows)
+    assert opened == [open_row(vault, row) for row in rows]
+    assert [(one.id, one.type, one.version, one.last_updated, one.body) for one in opened] == [
+        (f"o{number}", "Observation", number, now, b"{}" * number) for number in range(5)
+    ]
+    assert [one.labels for one in opened] == [(), ("R",), ("R", "HIV"), (), ("R",)]
+    assert open_rows(vault, []) == []
+    with pytest.raises(RecordUnreadable):
+        open_rows(vault, [*rows[:2], rows[2]._replace(version=7), rows[3]])
 
 
 def test_nothing_of_it_can_be_read_on_disk(keys: Keys):
