@@ -27,6 +27,9 @@ _NEVER = Annotated[str, Meta(pattern="(?!)")]
 _LEAVES: dict[Kind, Any] = {Kind.STRING: str, Kind.NUMBER: msgspec.Raw, Kind.BOOLEAN: bool}
 _is_id = ID.fullmatch
 _are_ids = re.compile(rf"{ID.pattern}(?:\n{ID.pattern})*", re.ASCII).fullmatch
+#: Mean bytes of a body above which it is cheaper not to copy them together (benchmarks/minimise.py).
+LARGE = 1500
+
 _ENCODER = msgspec.json.Encoder()
 
 # Inside a JSON string a quote is preceded by a backslash, so what these find after a quote that is not stands outside of strings.
@@ -80,6 +83,8 @@ class Fast:
         The bodies are joined by a random number that none of them can know. Only if every second item of what was read is that number
         does each body hold one whole value, and can none have been read as part of its neighbour.
         """
+        if sum([len(body) for body in bodies]) > LARGE * len(bodies):
+            return [self(body) for body in bodies]
         fence = _random(56)
         joined = b"[" + (b",%d," % fence).join(bodies) + b"]"
         try:
@@ -135,6 +140,8 @@ def _without_fragments(out: bytes) -> bytes | None:
 
 def _filled(out: bytes) -> bytes | None:
     """The same with ``masked`` in every empty object; None if one is a further item of an array, or a text that looks like one."""
+    if not _EMPTY.search(out):
+        return out
     pieces: list[bytes] = []
     done = 0
     for empty in _EMPTY.finditer(out):
@@ -143,7 +150,7 @@ def _filled(out: bytes) -> bytes | None:
             return None
         pieces += (out[done:start], _MASKED)
         done = start + 2
-    return b"".join((*pieces, out[done:])) if pieces else out
+    return b"".join((*pieces, out[done:]))
 
 
 def fast(resource_type: str, keep: Keep) -> Fast | None:

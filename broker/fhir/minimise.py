@@ -39,7 +39,6 @@ Item: TypeAlias = tuple[bytes, bytes, int, str]
 
 _FEW = 4  #: Below this, sharing costs more than it saves.
 _SHORTEST = len(b'[{"code":"N"}]')  #: Of ``security``: anything shorter labels nothing.
-_ALONE = b""  #: Stands for an answer that only a look at this one resource can give.
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +120,41 @@ class Minimiser:
         way = self._ways.get(resource_type)
         if way is None or way.fast is None or len(items) < _FEW:
             return [self._alone(resource_type, item, pseudonym) for item in items]
-        answers = _together(way, way.fast, items)
+        answers = self._together(resource_type, way, way.fast, items, pseudonym)
         if answers is None and len(items) > NEIGHBOURS:
             parts = [items[start : start + NEIGHBOURS] for start in range(0, len(items), NEIGHBOURS)]
             return [answer for part in parts for answer in self.reduce_many(resource_type, part, pseudonym=pseudonym)]
-        if answers is None:
-            answers = [_ALONE] * len(items)
-        return [self._alone(resource_type, item, pseudonym) if answer == _ALONE else answer for answer, item in zip(answers, items, strict=True)]
+        return [self._alone(resource_type, item, pseudonym) for item in items] if answers is None else answers
+
+    def _together(
+        self, resource_type: str, way: _Way, quick: Fast, items: Sequence[Item], pseudonym: Pseudonym | None
+    ) -> list[bytes | Withheld | None] | None:
+        """What :meth:`reduce_many` gives, if all of them can be read; else None."""
+        if min([len(item[1]) for item in items]) < _SHORTEST:
+            return None
+        wanted, matching = items, None
+        if way.matches is not None:
+            matching = way.matches.many([item[0] for item in items])
+            if matching is None:
+                return None
+            wanted = [item for item, matches in zip(items, matching, strict=True) if matches]
+        lines = quick.many([item[0] for item in wanted]) if wanted else []
+        if lines is None:
+            return None
+        answers: list[bytes | Withheld | None] = []
+        skip = way.skip
+        head, labels, number, moment = b"", b"", 0, ""
+        for item, line in zip(wanted, lines, strict=True):
+            _, security, version, last_updated = item
+            # Most of a page has the same labels, version and moment, and then the same head.
+            if security is not labels or version != number or last_updated != moment:
+                head = _head(way, security, version, last_updated)
+                labels, number, moment = security, version, last_updated
+            answers.append(self._alone(resource_type, item, pseudonym) if line is None else head + line[skip:])
+        if matching is None:
+            return answers
+        found = iter(answers)
+        return [next(found) if matches else None for matches in matching]
 
     def _alone(self, resource_type: str, item: Item, pseudonym: Pseudonym | None) -> bytes | Withheld | None:
         body, security, version, last_updated = item
@@ -136,37 +163,6 @@ class Minimiser:
         except Withheld as reason:
             # Without its traceback, whose frames hold the body.
             return Withheld(reason.reason_code, reason.path)
-
-
-def _together(way: _Way, quick: Fast, items: Sequence[Item]) -> list[bytes | None] | None:
-    """The resources reduced, None where the plan's codes don't match, ``_ALONE`` where care is needed; or None if one of them can't be read."""
-    if min([len(item[1]) for item in items]) < _SHORTEST:
-        return None
-    answers: list[bytes | None] = [None] * len(items)
-    places: Sequence[int] = range(len(items))
-    if way.matches is not None:
-        matching = way.matches.many([item[0] for item in items])
-        if matching is None:
-            return None
-        places = [place for place in places if matching[place]]
-        if not places:
-            return answers
-    lines = quick.many([items[place][0] for place in places])
-    if lines is None:
-        return None
-    # Most of a page has the same labels, version and moment.
-    heads: dict[tuple[bytes, int, str], bytes] = {}
-    skip = way.skip
-    for place, line in zip(places, lines, strict=True):
-        if line is None:
-            answers[place] = _ALONE
-            continue
-        key = items[place][1:]
-        head = heads.get(key)
-        if head is None:
-            head = heads[key] = _head(way, *key)
-        answers[place] = head + line[skip:]
-    return answers
 
 
 def _head(way: _Way, security: bytes, version: int, last_updated: str) -> bytes:

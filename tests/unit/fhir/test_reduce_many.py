@@ -74,12 +74,19 @@ KEPT = ("name", "gender", "birthDate", "multipleBirth", "link")
 
 
 def test_each_has_its_own_version_moment_and_labels():
-    items = [item(patient(1)), item(patient(2), RESTRICTED, 7, "2026-02-02T00:00:00.000Z"), item(patient(3))]
-    read = [json.loads(answer) for answer in hold(compiled(plan("Patient", *KEPT)), "Patient", items)]
-    assert [each["id"] for each in read] == ["a1", "a2", "a3"]
-    assert [each["meta"]["versionId"] for each in read] == ["1", "7", "1"]
-    assert [each["meta"]["security"][0]["code"] for each in read] == ["N", "R", "N"]
-    assert read[1]["meta"]["lastUpdated"] == "2026-02-02T00:00:00.000Z"
+    later = "2026-02-02T00:00:00.000Z"
+    given_items = [
+        item(patient(0)),
+        item(patient(1), RESTRICTED),
+        item(patient(2), RESTRICTED, 7),
+        item(patient(3), RESTRICTED, 7, later),
+        item(patient(4)),
+    ]
+    read = [json.loads(answer) for answer in hold(compiled(plan("Patient", *KEPT)), "Patient", given_items)]
+    assert [each["id"] for each in read] == ["a0", "a1", "a2", "a3", "a4"]
+    assert [each["meta"]["versionId"] for each in read] == ["1", "1", "7", "7", "1"]
+    assert [each["meta"]["security"][0]["code"] for each in read] == ["N", "R", "R", "R", "N"]
+    assert [each["meta"]["lastUpdated"] == later for each in read] == [False, False, False, True, False]
 
 
 def test_they_are_read_together(monkeypatch):
@@ -91,9 +98,11 @@ def test_they_are_read_together(monkeypatch):
     assert all(b'"multipleBirthInteger":2' in answer for answer in answers)
 
 
+@pytest.mark.parametrize("large", [0, 1500], ids=["apart", "joined"])
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("size", [2, 5, NEIGHBOURS * 2 + 3])
-def test_the_bad_one_alone_is_withheld_and_for_its_own_reason(bad, size):
+def test_the_bad_one_alone_is_withheld_and_for_its_own_reason(bad, size, large, monkeypatch):
+    monkeypatch.setattr(fastpath, "LARGE", large)
     for place in {0, 1, size - 1}:
         items = [item(bad if number == place else patient(number)) for number in range(size)]
         answers = hold(compiled(plan("Patient", *KEPT)), "Patient", items)
@@ -227,7 +236,8 @@ def corpus(resources):
     return found
 
 
-def hold_corpus(found):
+def hold_corpus(found, monkeypatch):
+    monkeypatch.setattr(fastpath, "LARGE", 1_000_000)  # All of them joined, as large as they may be.
     seen = 0
     for resource_type, items in found.items():
         elements = [
@@ -239,17 +249,17 @@ def hold_corpus(found):
     return seen
 
 
-def test_the_demo_hospital():
+def test_the_demo_hospital(monkeypatch):
     folder = Path(demo_data.__file__).parent / "patients"
     given_files = [json.loads(file.read_bytes()) for file in sorted(folder.glob("*.json"))]
     resources = [
         entry["resource"] for bundle in given_files for entry in bundle["entry"] if entry["resource"]["resourceType"] not in ("Consent", "Provenance")
     ]
-    assert hold_corpus(corpus(resources)) > len(resources)
+    assert hold_corpus(corpus(resources), monkeypatch) > len(resources)
 
 
 @pytest.mark.synthea
 @pytest.mark.skipif(not SYNTHEA.exists(), reason="Synthea patients are not here")
-def test_real_resources():
+def test_real_resources(monkeypatch):
     bundles = [json.loads(file.read_bytes()) for file in sorted(SYNTHEA.glob("*.json"))[:4]]
-    assert hold_corpus(corpus([entry["resource"] for bundle in bundles for entry in bundle["entry"]])) > 500
+    assert hold_corpus(corpus([entry["resource"] for bundle in bundles for entry in bundle["entry"]]), monkeypatch) > 500
