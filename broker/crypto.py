@@ -131,7 +131,7 @@ def load_keys(settings: Settings) -> Keys:
     folder = settings.var / "keys"
 
     def given(secret: object) -> bytes | None:
-        return None if secret is None else secret.get_secret_value().encode()  # type: ignore[attr-defined, no-any-return]
+        return None if secret is None else secret.get_secret_value().encode()  # type: ignore[attr-defined]
 
     kek_hex = _secret(folder / "key-encryption.hex", given(settings.key_encryption_key), os.urandom(KEY_BYTES).hex().encode())
     try:

@@ -43,6 +43,7 @@ COLUMNS = (
     "requester_active",
     "requester_roles",
     "members",
+    "recipient_lineage",
 )
 
 #: An organisation is as suspended as any that it belongs to, as in ``identity.access.STANDING``.
@@ -60,7 +61,8 @@ SELECT g.id, g.number, g.status, g.valid_from, g.valid_until, g.releases_used, g
        EXISTS (SELECT FROM client c WHERE c.organization_id = o.id AND c.status = 'active') AS recipient_keyed,
        p.id AS requester_id, p.status = 'active' AS requester_active,
        ARRAY(SELECT DISTINCT r.role FROM role_held r WHERE r.person_id = p.id ORDER BY r.role) AS requester_roles,
-       ARRAY(SELECT m.patient_key FROM grant_patient m WHERE m.patient_key = ANY(%(patients)s) AND m.grant_id = g.id) AS members
+       ARRAY(SELECT m.patient_key FROM grant_patient m WHERE m.patient_key = ANY(%(patients)s) AND m.grant_id = g.id) AS members,
+       ARRAY(SELECT id FROM above ORDER BY id) AS recipient_lineage
 FROM sharing_grant g
 JOIN organization o ON o.id = g.recipient_id
 JOIN person p ON p.id = g.requester_id
@@ -92,6 +94,7 @@ class GrantRow:
     recipient: RecipientFacts
     requester: RequesterFacts
     members: frozenset[UUID]
+    recipient_lineage: frozenset[str]  #: the recipient and every organisation it is part of
 
 
 def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None = None) -> GrantRow:
@@ -135,4 +138,5 @@ def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None =
             active=values["requester_active"],
         ),
         members=frozenset(values["members"]),
+        recipient_lineage=frozenset(values["recipient_lineage"]),
     )

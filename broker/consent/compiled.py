@@ -36,7 +36,7 @@ class Residual:
             provisions = tuple(_provision(one) for one in value["rules"])
             if any(one.number != index or (one.parent is not None and one.parent >= index) for index, one in enumerate(provisions)):
                 return cls.unreadable(consent, version)
-            return cls(consent, version, Scope(value["scope"]), Span(*value["span"]), provisions)
+            return cls(consent, version, Scope(value["scope"]), _span(value["span"]), provisions)
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls.unreadable(consent, version)
 
@@ -59,6 +59,11 @@ def compile_statement(statement: Statement, consent: str, version: int) -> Resid
 
 _SETS = ("actors", "actions", "purposes", "labels", "codes")
 _SPANS = ("period", "data_period")
+
+
+def _span(value: Any) -> Span:
+    start, end = value
+    return Span(start, end)
 
 
 def _written(provision: Provision) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def _provision(value: dict[str, Any]) -> Provision:
     if when.keys() - {*_SETS, *_SPANS, "classes", "data"}:
         raise ValueError("a condition that this version doesn't know")
     sets = {name: frozenset(when[name]) if name in when else None for name in _SETS}
-    spans = {name: Span(*when[name]) if name in when else None for name in _SPANS}
+    spans = {name: _span(when[name]) if name in when else None for name in _SPANS}
     return Provision(
         number=value["n"],
         parent=value["in"],

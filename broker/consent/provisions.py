@@ -280,6 +280,7 @@ class ProvisionReader:
             if named is None:
                 self.report.refused(f"{where}.reference", "data-unresolved")
                 continue
+            self.report.enforced(f"{where}.reference")
             for reference in sorted(named):
                 meaning = self._meaning(one.get("meaning"), reference, f"{where}.meaning")
                 if meaning is not None:

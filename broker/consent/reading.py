@@ -80,7 +80,9 @@ def read(consent: Mapping[str, Any], *, name: str = "", actor: Resolve = literal
     reader = ProvisionReader(detected, report, actor=actor, data=data)
     span = _root(consent, detected, reader, report)
     _cautions(reader.provisions, report)
-    patient = consent.get("subject" if later else "patient")
+    patient = consent.get("subject", consent.get("patient")) if later else consent.get("patient", consent.get("subject"))
+    if isinstance(patient, Mapping):
+        report.enforced("Consent.subject" if later else "Consent.patient")
     issued = _issued(consent, "date" if later else "dateTime", report)
     findings = tuple(report.findings)
     statement = Statement(

@@ -52,11 +52,13 @@ def read(value: object) -> Span | None:
     found = _FORM.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         return None
-    year, month, day = (int(found[name]) if found[name] else 0 for name in ("year", "month", "day"))
+    year, month, day = (None if found[name] is None else int(found[name]) for name in ("year", "month", "day"))
+    assert year is not None  # noqa: S101  (The form has a year in each of its variants.)
     try:
-        if found["hour"] is None:
-            start = datetime(year, month or 1, day or 1, tzinfo=UTC)
-            end = datetime(year, month or 12, day or monthrange(year, month or 12)[1], 23, 59, 59, tzinfo=UTC)
+        if month is None or day is None or found["hour"] is None:
+            last = 12 if month is None else month
+            start = datetime(year, 1 if month is None else month, 1 if day is None else day, tzinfo=UTC)
+            end = datetime(year, last, monthrange(year, last)[1] if day is None else day, 23, 59, 59, tzinfo=UTC)
             return Span(int(start.timestamp()), int(end.timestamp()))
         offset = _zone(found["zone"])
         if offset is None:

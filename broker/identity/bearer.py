@@ -72,6 +72,16 @@ def _judged(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCall
     return caller_of(claims, organization_id) if standing == "good" else refused(settings, standing)
 
 
+def standing_query(claims: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """The one query about these claims, and its parameters, for whoever sends several at once; :func:`caller_from` reads its row."""
+    return STANDING, parameters(claims)
+
+
+def caller_from(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
+    """Who calls with these claims, judged by the row of :func:`standing_query`, or why nobody does."""
+    return _judged(row, claims, settings)
+
+
 async def caller_for(cursor: AsyncCursor[Any], claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
     """Who calls with these claims as things stand now, or why nobody does; one query on a raw cursor of tuples or dicts.
 

@@ -13,7 +13,7 @@ from broker.records.patients import bump_epoch, check_keys, find_patient, open_v
 from broker.records.preparing import spoken
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, read, read_linked, read_one, vault
 from broker.records.tokens import id_token, label_tokens
-from broker.records.vault import Vault
+from broker.records.vault import Vault, unwrap
 
 __all__ = [
     "FREE_TEXT",
@@ -47,5 +47,6 @@ __all__ = [
     "read_linked",
     "read_one",
     "spoken",
+    "unwrap",
     "vault",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 import psycopg
 
 from broker.consent import service as consent
-from broker.consent.residual import ResourceGate, Use, facts_for, gate_for
+from broker.consent.residual import Residual, ResourceGate, Use, facts_for, gate_for
 from broker.crypto import Keys
 from broker.policy.facts import ConsentFacts
 from broker.records import service as records
@@ -18,19 +19,6 @@ Cursor = psycopg.AsyncCursor[Any]
 
 #: Starting points that are looked up for one release; a consent that names more is answered as if the others couldn't be found.
 ANCHORS = 20
-
-_ACTORS = """
-WITH RECURSIVE above AS (
-    SELECT id, parent_id FROM organization WHERE id = %s
-    UNION SELECT o.id, o.parent_id FROM organization o JOIN above ON o.id = above.parent_id)
-SELECT id FROM above
-"""
-
-
-async def _actors(cursor: Cursor, organization_id: str) -> frozenset[str]:
-    """The references by which a consent may name the recipient: its organisation and every one it is part of."""
-    await cursor.execute(_ACTORS, (organization_id,))
-    return frozenset(f"Organization/{row[0]}" for row in await cursor.fetchall())
 
 
 @dataclass(frozen=True)
@@ -41,10 +29,13 @@ class Consented:
     gate: ResourceGate
 
 
-async def consented(cursor: Cursor, keys: Keys, vault: records.Vault, *, recipient: str, purpose: str, at: int) -> Consented:
-    """Judge the consents in force behind the gate. ``recipient`` is an organisation id, ``at`` the second of the use."""
-    use = Use(actors=await _actors(cursor, recipient), purpose=purpose, at=at)
-    residuals = await consent.residuals(cursor, vault)
+async def consented(
+    cursor: Cursor, keys: Keys, vault: records.Vault, residuals: Sequence[Residual], *, lineage: Iterable[str], purpose: str, at: int
+) -> Consented:
+    """Judge the consents in force. ``lineage``: the recipient's organisation id and those it is part of, by any of which a consent
+    may name it; ``at``: the second of the use.
+    """
+    use = Use(actors=frozenset(f"Organization/{one}" for one in lineage), purpose=purpose, at=at)
     gate = gate_for(residuals, use)
     if gate.anchors_needed:
         gate = gate_for(residuals, use, (await _anchored(cursor, keys, vault, gate)).get)

@@ -18,7 +18,9 @@ from sqlmodel import Session
 from broker import clock
 from broker.applications import service as applications
 from broker.applications.models import Application
+from broker.consent import service as consent
 from broker.fhir.plan import ReleasePlan
+from broker.identity import service as identity
 from broker.records import service as records
 from broker.release import collect
 from broker.release.consents import consented
@@ -32,11 +34,12 @@ def preview_of(app: FastAPI) -> Callable[[Session, Application], dict[str, Any]]
     def preview(session: Session, application: Application) -> dict[str, Any]:
         parts: Parts = app.state.parts
         terms = applications.terms_of(application)
+        lineage = frozenset(one.id for one in identity.lineage(session, terms.recipient))
         shown = []
         for number, (patient_key, effect, plan) in enumerate(applications.opinions(session, application)):
             one: dict[str, Any] = {"patient": number + 1, "effect": effect, "resources": [], "counts": {}, "held_back": 0}
             if effect == "permit" and plan is not None:
-                page = anyio.from_thread.run(_page, parts, ReleasePlan.from_json(plan), patient_key, terms)
+                page = anyio.from_thread.run(_page, parts, ReleasePlan.from_json(plan), patient_key, terms, lineage)
                 if isinstance(page, collect.Unsafe):
                     one["effect"] = "unavailable"
                 else:
@@ -49,14 +52,17 @@ def preview_of(app: FastAPI) -> Callable[[Session, Application], dict[str, Any]]
     return preview
 
 
-async def _page(parts: Parts, plan: ReleasePlan, patient_key: UUID, terms: applications.Terms) -> collect.Page | collect.Unsafe:
+async def _page(
+    parts: Parts, plan: ReleasePlan, patient_key: UUID, terms: applications.Terms, lineage: frozenset[str]
+) -> collect.Page | collect.Unsafe:
     async with parts.database.release_connection() as connection:
         cursor = connection.cursor(binary=True)
         vault = await records.vault(cursor, parts.keys, patient_key)
         if vault is None:
             return collect.Unsafe("patient.unknown")
         at = clock.epoch(clock.now())
-        said = await consented(cursor, parts.keys, vault, recipient=terms.recipient, purpose=terms.purpose, at=at)
+        residuals = await consent.residuals(cursor, vault)
+        said = await consented(cursor, parts.keys, vault, residuals, lineage=lineage, purpose=terms.purpose, at=at)
         wanted = Wanted(patient=vault.fhir_id, everything=True, path="preview")
         order = collect.Order(plan, vault, said.gate, terms.lawful_basis == "consent", terms.recipient, wanted, None)
         return await collect.page(cursor, parts.keys, order)

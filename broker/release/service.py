@@ -32,7 +32,8 @@ from broker import clock
 from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
-from broker.consent.residual import ResourceGate
+from broker.consent import service as consent
+from broker.consent.residual import Residual, ResourceGate
 from broker.crypto import Keys, digest
 from broker.database import Database, gate_lock
 from broker.fhir.minimise import compiled
@@ -90,6 +91,7 @@ class Parts:
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
 
+Connection = psycopg.AsyncConnection[Any]
 Cursor = psycopg.AsyncCursor[Any]
 Sending = Callable[[Ready], Awaitable[bool]]
 
@@ -112,6 +114,7 @@ class _Permitted:
     vault: records.Vault
     gate: ResourceGate
     consent_required: bool
+    counted: bool  #: whether this release counts against a limit, or is the grant's first
     bound: paging.Bound
     after: tuple[str, UUID] | None
     recipient: str
@@ -131,31 +134,77 @@ async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
         return await send(ready)
 
     try:
-        async with parts.slots, parts.database.release_connection() as connection, connection.transaction():
-            return await _gated(parts, ask, connection.cursor(binary=True), noted)
+        async with parts.slots, parts.database.release_connection() as connection:
+            try:
+                return await _gated(parts, ask, connection, noted)
+            except BaseException:
+                # The gate opens whatever happened. What was not committed never was; an intent stands, being committed elsewhere.
+                await connection.rollback()
+                raise
     except (psycopg.OperationalError, PoolTimeout, OSError) as error:
         log.error("release %s: %s", "without outcome" if begun else "not possible", type(error).__name__)  # noqa: TRY400  (a traceback may hold data)
         # Once bytes are out, the intent stands without an outcome and counts as disclosed until somebody explains it.
         return None if begun else Refusal(Kind.UNAVAILABLE, ("database.unavailable",))
 
 
-async def _gated(parts: Parts, ask: Ask, cursor: Cursor, send: Sending) -> Refusal | None:
-    # 0 gate. What is read after the locks can't be withdrawn behind our back.
+async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) -> Refusal | None:
     claims = access.claims_of(parts.keys, parts.settings, ask.authorization)
     if isinstance(claims, NotAuthenticatedReason):
         return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
-    grant_id = UUID(claims["grant"])
-    patient_key = await _patient_of(parts, ask, cursor, grant_id)
-    locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
-    await cursor.execute(_SHARED_LOCKS, locks)
-    caller = await access.caller_for(cursor, claims, parts.settings)
-    if isinstance(caller, NotAuthenticatedReason):
-        return Refusal(Kind.UNAUTHENTICATED, (caller.code,))
-    answer = await _judged(parts, ask, cursor, caller, patient_key)
+    patient_key = await _patient_of(parts, ask, connection.cursor(binary=True), UUID(claims["grant"]))
+    seen = await _behind_the_gate(parts, connection, claims, patient_key)
+    answer: _Permitted | _Refused | Refusal
+    if isinstance(seen.caller, NotAuthenticatedReason):
+        answer = Refusal(Kind.UNAUTHENTICATED, (seen.caller.code,))
+    else:
+        answer = await _judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
+    if isinstance(answer, _Permitted):
+        return await _carried_out(parts, ask, connection, answer, send)
     if isinstance(answer, _Refused):
-        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.refused(answer.common, answer.refusal)))
+        await _recorded(connection, outcome.refused(answer.common, answer.refusal))
         return answer.refusal
-    return await _carried_out(parts, ask, cursor, answer, send)
+    await connection.rollback()
+    return answer
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was read while the gate is held, so that nobody can take it back before the last byte is out."""
+
+    caller: ReleaseCaller | NotAuthenticatedReason
+    grant: applications.GrantRow | None
+    vault: records.Vault | None
+    residuals: tuple[Residual, ...]
+
+
+async def _behind_the_gate(parts: Parts, connection: Connection, claims: dict[str, Any], patient_key: UUID | None) -> _Seen:
+    """0 gate and 1 facts, in one round trip: the statements run in order, and each sees what is committed when it begins."""
+    grant_id, now = UUID(claims["grant"]), clock.now()
+    locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
+    standing, grant, vault, residuals = (connection.cursor(binary=True) for _ in range(4))
+    async with connection.pipeline():
+        await connection.execute("BEGIN")
+        await connection.execute(_SHARED_LOCKS, locks, prepare=True)
+        await standing.execute(*access.standing_query(claims), prepare=True)
+        await grant.execute(applications.GRANT_FACTS_SQL, {"grant": grant_id, "patients": [patient_key] if patient_key else []}, prepare=True)
+        await vault.execute(records.VAULT_SQL, (patient_key,), prepare=True)
+        await residuals.execute(consent.RESIDUALS_SQL, (patient_key, now), prepare=True)
+    caller = access.caller_from(await standing.fetchone(), claims, parts.settings)
+    grant_row, vault_row = await grant.fetchone(), await vault.fetchone()
+    opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
+    return _Seen(
+        caller,
+        None if grant_row is None else applications.grant_from_row(grant_row, now),
+        opened,
+        () if opened is None else consent.residuals_from_rows(await residuals.fetchall(), opened),
+    )
+
+
+async def _recorded(connection: Connection, event: Event) -> None:
+    """Record and let go of the gate."""
+    async with connection.pipeline():
+        await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
+        await connection.execute("COMMIT")
 
 
 async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) -> UUID | None:
@@ -169,7 +218,7 @@ async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) ->
     return await collect.patient_of_resource(cursor, parts.keys, grant_id, wanted.types[0], wanted.id)
 
 
-async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller, patient_key: UUID | None) -> _Permitted | _Refused:
+async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: ReleaseCaller) -> _Permitted | _Refused:
     common = outcome.about(caller, patient=None, subject=None, recipient=None)
 
     def refused(kind: Kind, *reasons: str, decision: Decision | None = None) -> _Refused:
@@ -185,17 +234,16 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller,
     if not _in_scope(caller, wanted, ask.form):
         return refused(Kind.REFUSED, "caller.scope")
 
-    # 1 facts
-    vault = None if patient_key is None else await records.vault(cursor, parts.keys, patient_key)
-    grant = await applications_grant(cursor, caller.grant_id, patient_key)
+    vault, grant = seen.vault, seen.grant
     if grant is None:
         return refused(Kind.REFUSED, "grant.unknown")
-    common = outcome.about(caller, patient=patient_key if vault else None, subject=vault.subject if vault else None, recipient=grant.recipient.id)
-    if vault is None or patient_key is None:
+    if vault is None:
+        common = outcome.about(caller, patient=None, subject=None, recipient=grant.recipient.id)
         return refused(Kind.REFUSED, "patient.unknown")
+    common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
-    said = await consented(cursor, parts.keys, vault, recipient=grant.recipient.id, purpose=grant.purpose, at=at)
-    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=patient_key, consent=said.facts, types=wanted.types)
+    said = await consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=wanted.types)
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
@@ -216,7 +264,9 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, caller: ReleaseCaller,
     after = None if wanted.after is None else paging.opened(parts.keys, bound, wanted.after)
     if wanted.after is not None and after is None:
         return refused(Kind.NOT_FOUND, "page.unknown", decision=decision)
-    return _Permitted(common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", bound, after, grant.recipient.id)
+    # A grant without limit is counted once, at its first release: a row that every release had to write would make them queue.
+    counted = grant.grant.releases_limit is not None or grant.grant.releases_used == 0
+    return _Permitted(common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id)
 
 
 def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
@@ -225,27 +275,27 @@ def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
     return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
 
 
-async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: _Permitted, send: Sending) -> Refusal | None:
+async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: _Permitted, send: Sending) -> Refusal | None:
     release_id = uuid4()
     wanted = ask.wanted
     assert isinstance(wanted, Wanted)  # noqa: S101  (_judged has refused anything else)
 
     # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
-    intent = await _intent(parts, permitted, release_id, spend=wanted.after is None)
+    intent = await _intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)
     if intent is None:
         refusal = Refusal(Kind.REFUSED, ("grant.used-up",), decision=permitted.decision)
-        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.refused(permitted.common, refusal)))
+        await _recorded(connection, outcome.refused(permitted.common, refusal))
         return refusal
 
     # 4 fetch, 5 reduce, 6 check
     order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
-    page = await collect.page(cursor, parts.keys, order)
+    page = await collect.page(connection.cursor(binary=True), parts.keys, order)
     if isinstance(page, collect.Unsafe):
-        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.failed(permitted.common, release_id, page.reason)))
+        await _recorded(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped by the checker: %s", release_id, page.reason)
         return Refusal(Kind.UNAVAILABLE, (page.reason,))
     if ask.form is Form.RESOURCE and not page.resources:
-        await cursor.execute(audit.INSERT_EVENT, audit.event_row(outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown")))
+        await _recorded(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
         return Refusal(Kind.NOT_FOUND, ("resource.withheld-or-unknown",))
     ready = _ready(parts, ask.form, wanted, permitted, page, release_id)
 
@@ -253,15 +303,8 @@ async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: _Permi
     complete = await send(ready)
 
     # 8 record
-    await _outcome(cursor, permitted, ready, intent, complete=complete)
+    await _outcome(connection, permitted, ready, intent, complete=complete)
     return None
-
-
-async def applications_grant(cursor: Cursor, grant_id: UUID, patient_key: UUID | None) -> applications.GrantRow | None:
-    """The grant as it stands now, and whether the patient is in it."""
-    await cursor.execute(applications.GRANT_FACTS_SQL, {"grant": grant_id, "patients": [] if patient_key is None else [patient_key]})
-    row = await cursor.fetchone()
-    return None if row is None else applications.grant_from_row(row)
 
 
 async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spend: bool) -> UUID | None:
@@ -271,13 +314,15 @@ async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spen
         sender=parts.settings.hospital, plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch, types=tuple(permitted.plan.types),
     )  # fmt: skip
     row = audit.event_row(event)
-    async with parts.intents.release_connection() as connection, connection.transaction():
-        cursor = connection.cursor(binary=True)
-        if spend:
-            await cursor.execute(applications.SPEND_SQL, {"grant": UUID(permitted.common.grant), "at": clock.now()})
-            if await cursor.fetchone() is None:
-                return None
-        await cursor.execute(audit.INSERT_EVENT, row)
+    async with parts.intents.release_connection() as connection:
+        if not spend:
+            await connection.execute(audit.INSERT_EVENT, row, prepare=True, binary=True)
+        else:
+            async with connection.transaction():
+                spent = await connection.execute(applications.SPEND_SQL, {"grant": UUID(permitted.common.grant), "at": clock.now()}, prepare=True)
+                if await spent.fetchone() is None:
+                    return None
+                await connection.execute(audit.INSERT_EVENT, row, prepare=True, binary=True)
     intent: UUID = row["id"]
     return intent
 
@@ -318,7 +363,7 @@ VALUES
 """
 
 
-async def _outcome(cursor: Cursor, permitted: _Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
+async def _outcome(connection: Connection, permitted: _Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
     vault = permitted.vault
     manifest = outcome.sealed_manifest(vault.data_key, vault.patient_key, ready.release, ready.items)
     row = {
@@ -327,9 +372,11 @@ async def _outcome(cursor: Cursor, permitted: _Permitted, ready: Ready, intent: 
         "outcome": "sent" if complete else "partial", "items": len(ready.items), "held_back": ready.held_back, "body_bytes": len(ready.body),
         "digest": ready.digest, "plan": permitted.plan.fingerprint, "policy_revision": permitted.decision.revision, "manifest": manifest,
     }  # fmt: skip
-    await cursor.execute(_INSERT_RELEASE, row)
     event = outcome.sent(permitted.common, ready, complete=complete, manifest=digest(manifest))
-    await cursor.execute(audit.INSERT_EVENT, audit.event_row(event))
+    async with connection.pipeline():
+        await connection.execute(_INSERT_RELEASE, row, prepare=True, binary=True)
+        await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
+        await connection.execute("COMMIT")
 
 
 async def manifest(parts: Parts, authorization: str | None, release_id: str) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def test_what_was_sensitive_did_not_leave(story, patients, token):
     ]
     assert sensitive
     for _patient_id, kind, name in sensitive[:10]:
-        with pytest.raises(Exception, match="may be released to you|不存在"):
+        with pytest.raises(Exception, match=r"may be released to you|不存在"):
             client.reference(kind, name).to_resource()
 
 

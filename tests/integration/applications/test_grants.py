@@ -156,6 +156,7 @@ def test_the_facts_of_a_release(database, means, people, patients):
     with database.transaction() as session:
         identity.client_with_key(session, organization_id=make.RECIPIENT)
         grant = make.approved(session, means, people, 1, 2, releases_limit=4)
+        make.approved(session, means, people, 3)  # In a grant, but not in this one
         found = facts_of(session, grant, patients[1], patients[3], uuid4())
         assert (found.id, found.application, found.purpose) == (grant.id, grant.number, "TREAT")
         assert found.members == {patients[1]}

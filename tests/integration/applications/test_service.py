@@ -105,6 +105,11 @@ def test_a_draft_is_its_requesters_alone(database, means, people):
             with pytest.raises(NoSuchApplication):
                 service.look(session, other, str(row.id))
         assert service.look(session, people.applicant, str(row.id)).application.id == row.id
+        # One that was withdrawn before anybody saw it stays so.
+        service.withdraw(session, means.keys, people.applicant, str(row.id))
+        assert service.many(session, people.manager).items == []
+        with pytest.raises(NoSuchApplication):
+            service.look(session, people.manager, str(row.id))
 
 
 def test_a_change_needs_the_version_that_was_looked_at(database, means, people):
@@ -365,6 +370,9 @@ def test_a_manager_applies_for_somebody_outside_and_does_not_decide(database, me
         service.endorse(session, means.keys, people.head, row.number, if_match=row.version)
         with pytest.raises(FourEyes):
             service.approve(session, means, people.manager, row.number, if_match=row.version)
+        # And is not offered what can't be done.
+        offered = {who: service.actions(session, service.look(session, who, row.number)) for who in (people.manager, people.second_manager)}
+        assert offered == {people.manager: ["assess", "withdraw"], people.second_manager: ["assess", "approve", "narrow", "return", "refuse"]}
         assert service.approve(session, means, people.second_manager, row.number, if_match=row.version).status == "active"
 
 
