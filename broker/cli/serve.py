@@ -64,7 +64,7 @@ def run(host: str, port: int, workers: int = 1) -> None:
         if workers == 1:
             uvicorn.Server(config).run()
         else:
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[config.bind_socket()]).run()
+            Multiprocess(config, sockets=[config.bind_socket()]).run()
     finally:
         stop_embedded()
 
