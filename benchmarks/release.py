@@ -21,24 +21,27 @@ import time
 from pathlib import Path
 
 import psycopg
+from rich.console import Console
 
 from broker import demo_data
 from broker.app import open_installation
 from broker.database import EmbeddedServer
 from broker.demo.seed import seed
-from broker.demo.story import TREATMENT, Story
+from broker.demo.story import Story
 from broker.migrate import migrate
 from broker.records import service as records
 from broker.settings import Settings
-from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
 PATIENT = "p1001"
 
 
+#: Starts a server exactly as `broker serve` does: same protocol, one process.
+_SERVER = "import sys, uvicorn; from broker.cli.serve import UnbufferedProtocol as P; uvicorn.run(sys.argv[1], factory=True, port=int(sys.argv[2]), http=P, log_level='error')"  # noqa: E501
+
+
 def serve(module: str, port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", f"import uvicorn; from broker.cli.serve import UnbufferedProtocol; uvicorn.run({module!r}, factory={module.startswith('broker')}, port={port}, http=UnbufferedProtocol, log_level='error')"]
-    return subprocess.Popen(command, env={**os.environ, **environment}, cwd=HERE)
+    return subprocess.Popen([sys.executable, "-c", _SERVER, module, str(port)], env={**os.environ, **environment}, cwd=HERE)
 
 
 def wait(port: int, path: str) -> None:
@@ -55,7 +58,12 @@ def wait(port: int, path: str) -> None:
 
 
 def load(port: int, request: bytes, seconds: float, connections: int) -> tuple[float, int, int]:
-    out = subprocess.run([sys.executable, str(HERE / "load.py"), "127.0.0.1", str(port), str(seconds), str(connections)], input=request, capture_output=True, check=True)
+    out = subprocess.run(
+        [sys.executable, str(HERE / "load.py"), "127.0.0.1", str(port), str(seconds), str(connections)],
+        input=request,
+        capture_output=True,
+        check=True,
+    )
     requests, taken, size, failed = out.stdout.split()
     if int(failed):
         raise SystemExit(f"{int(failed)} requests failed")
@@ -64,7 +72,7 @@ def load(port: int, request: bytes, seconds: float, connections: int) -> tuple[f
 
 def grow(installation, count: int) -> None:
     """More patients with records, consents and log entries, none of which concerns the patient that is measured."""
-    source = [bundle for bundle in demo_data.patients() if b'"p1009"' in bundle][0].decode()
+    source = next(bundle for bundle in demo_data.patients() if b'"p1009"' in bundle).decode()
     for number in range(count):
         name = f"g{number:05d}"
         bundle = re.sub(r"999999199004179060", f"9999991990{number:08d}", source.replace("p1009", name)).replace("ZY00001009", f"ZZ{number:08d}")
@@ -93,7 +101,9 @@ def main() -> None:
         story = Story(installation, cast, base, Console(quiet=True))
         story.file_consent(PATIENT, "shengli", without=("PSY",))
         parts = cast.story
-        application = story.apply(parts["applicant"], parts["recipient"], PATIENT, "TREAT", "consent", [{"data_class": "clinical"}, {"data_class": "management"}])
+        application = story.apply(
+            parts["applicant"], parts["recipient"], PATIENT, "TREAT", "consent", [{"data_class": "clinical"}, {"data_class": "management"}]
+        )
         story.decide(application["number"], "endorser", "information_manager")
         token = story.system(parts["client"]).token(application["number"])["access_token"]
         first = story.system(parts["client"]).fetch("GET", f"/fhir/Patient/{PATIENT}/$everything", token)

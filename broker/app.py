@@ -81,7 +81,7 @@ _CANARY = Facts(
     requester=RequesterFacts(id="canary", active=False),
     patient=PatientFacts(key="canary", match="none"),
     consent=ConsentFacts(base="deny", refused=True),
-    caller=CallerFacts(client="canary", organization="canary", status="suspended", token_grant="other", token_purpose="HMARKT", types=()),
+    caller=CallerFacts(client="canary", organization="canary", status="suspended", token_grant="other", token_purpose="HMARKT", types=()),  # noqa: S106  (names)
 )
 
 

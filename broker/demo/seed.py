@@ -73,10 +73,10 @@ def _key(alg: str) -> ECKey | RSAKey:
 
 def _organization(session: Session, one: dict[str, Any]) -> None:
     if session.get(Organization, one["id"]) is None:
-        until = one["agreement_until"]
+        until = datetime.fromisoformat(one["agreement_until"]).replace(tzinfo=UTC) if one["agreement_until"] else None
         identity.add_organization(
             session, ACTOR, id=one["id"], kind=one["kind"], relationship=one["relationship"], name_zh=one["name"]["zh"], name_en=one["name"]["en"],
-            parent_id=one["parent"], jurisdiction=one["jurisdiction"], agreement_until=datetime.fromisoformat(until).replace(tzinfo=UTC) if until else None,
+            parent_id=one["parent"], jurisdiction=one["jurisdiction"], agreement_until=until,
         )  # fmt: skip
 
 

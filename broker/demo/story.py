@@ -108,9 +108,8 @@ class Story:
         )
         self.check(own.status_code in (403, 409, 428), "nobody approves their own application")
         preview = self.decide(application["number"], "endorser", "information_manager")
-        self.say(
-            f"preview: {sum(preview['patients'][0]['counts'].values())} resources; endorsed by {parts['endorser']}, approved by {parts['information_manager']}"
-        )
+        count = sum(preview["patients"][0]["counts"].values())
+        self.say(f"preview: {count} resources; endorsed by {parts['endorser']}, approved by {parts['information_manager']}")
 
         self.step("省立医院的系统取得令牌并取数", "The hospital's system gets a token and fetches")
         system = self.system(parts["client"])

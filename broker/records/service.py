@@ -11,7 +11,7 @@ from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, open_vault
 from broker.records.preparing import spoken
-from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, read, read_linked, read_one, vault
+from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, unwrap
 
@@ -42,6 +42,7 @@ __all__ = [
     "labels_for",
     "match",
     "open_row",
+    "open_rows",
     "open_vault",
     "read",
     "read_linked",

@@ -10,10 +10,11 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -163,28 +164,26 @@ class _Reducer:
         facts = consent.facts_of(orjson.loads(opened.body), opened.labels) if gate.needs else ResourceFacts(opened.type, opened.id, opened.labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
-    def each(self, vault: records.Vault, rows: Iterable[records.Row]) -> list[_Reduced]:
-        """The rows that may leave, reduced."""
-        return [one for row in rows if (one := self.one(vault, row)) is not None]
+    def each(self, vault: records.Vault, rows: Sequence[records.Row]) -> list[_Reduced]:
+        """The rows that may leave, reduced, in their order. Rows of one type are reduced together."""
+        found: list[_Reduced] = []
+        for kind, group in groupby(zip(records.open_rows(vault, rows), rows, strict=True), key=lambda pair: pair[0].type):
+            let = [(opened, row) for opened, row in group if self.lets(opened)]
+            items = [(opened.body, security(opened.labels), opened.version, _instant(opened.last_updated)) for opened, _ in let]
+            for (opened, row), body in zip(let, self.minimiser.reduce_many(kind, items, pseudonym=self.pseudonym), strict=True):
+                if isinstance(body, Withheld):
+                    log.warning("withheld: %s", body.reason_code)
+                    self.held_back += 1
+                elif body is not None and (self.matches is None or self.matches(orjson.loads(body))):
+                    found.append(_Reduced(kind, self.shown_id(kind, opened.id), opened.version, opened.labels, body, row.place))
+        return found
 
-    def one(self, vault: records.Vault, row: records.Row) -> _Reduced | None:
-        """The row reduced, or None where it may not leave or isn't wanted."""
-        opened = records.open_row(vault, row)
-        if not opened.labels or self.denied.intersection(opened.labels) or not self.consented(opened):
-            self.held_back += 1
-            return None
-        try:
-            body = self.minimiser.reduce(
-                opened.type, opened.body, security=security(opened.labels), version=opened.version,
-                last_updated=_instant(opened.last_updated), pseudonym=self.pseudonym,
-            )  # fmt: skip
-        except Withheld as reason:
-            log.warning("withheld: %s", reason.reason_code)
-            self.held_back += 1
-            return None
-        if body is None or (self.matches is not None and not self.matches(orjson.loads(body))):
-            return None
-        return _Reduced(opened.type, self.shown_id(opened.type, opened.id), opened.version, opened.labels, body, row.place)
+    def lets(self, opened: records.Opened) -> bool:
+        """Whether labels and consents let the resource go; counts it where they don't."""
+        if opened.labels and self.denied.isdisjoint(opened.labels) and self.consented(opened):
+            return True
+        self.held_back += 1
+        return False
 
 
 async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, found: list[_Reduced]) -> list[_Reduced]:
