@@ -10,7 +10,7 @@ import typer
 import uvicorn
 from rich.console import Console
 
-from broker.cli.serve import UnbufferedProtocol, ready_database
+from broker.cli.serve import UnbufferedProtocol, ready_database, stop_on_sigterm
 from broker.settings import settings
 
 
@@ -37,7 +37,8 @@ def demo(
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="server", daemon=True)
-    code = 0
+    code = 1
+    stop_on_sigterm()
     try:
         cast = seed(installation)
         thread.start()
@@ -47,9 +48,9 @@ def demo(
         try:
             story.play()
             story.standing_grants()
+            code = 0
         except Unexpected as error:
             console.print(f"[bold red]NOT AS TOLD[/] {error}", markup=True)
-            code = 1
         path = chosen.var / "demo" / "credentials.json"
         write_credentials(path, base_url, cast, story.grants)
         if code == 0:

@@ -32,6 +32,14 @@ class UnbufferedProtocol(H11Protocol):
         transport.set_write_buffer_limits(high=0)
 
 
+def stop_on_sigterm() -> None:
+    """Let SIGTERM, which service managers send, end this process as Ctrl+C does: its last acts, such as stopping the database, are done.
+
+    uvicorn finishes its requests first and then raises the signal again, which by default would end the process on the spot.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def ready_database() -> None:
     """Migrate where the broker owns its database (the try-out); elsewhere `broker migrate` is the operator's step."""
     from broker.database import server_url
@@ -60,11 +68,14 @@ def run(host: str, port: int, workers: int = 1) -> None:
         proxy_headers=False, server_header=False, date_header=True, lifespan="on", timeout_keep_alive=30, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     console.print(f"[bold]http://{host}:{port}[/]  (Ctrl+C stops)", highlight=False)
+    stop_on_sigterm()
     try:
         if workers == 1:
             uvicorn.Server(config).run()
         else:
             Multiprocess(config, sockets=[config.bind_socket()]).run()
+    except KeyboardInterrupt:
+        pass  # That is how one stops it.
     finally:
         stop_embedded()
 
