@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from broker import edge, errors
 from broker.fhir import definitions
 from broker.fhir.parse import read_json
-from broker.release import query, service
+from broker.release import query, receipts, service
 from broker.release.answers import Kind, Ready, Refusal
 from broker.release.capability import statement
 from broker.release.delivery import deliver
@@ -139,11 +139,11 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
 
     @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
     async def manifest(request: Request, release_id: str) -> dict[str, Any]:
-        return await service.manifest(request.app.state.parts, _authorization(request), release_id)
+        return await receipts.manifest(request.app.state.parts, _authorization(request), release_id)
 
     @router.get("/releases/{release_id}/receipt", summary="Inclusion proof of a release", tags=["release"], response_class=PlainTextResponse)
     async def receipt(request: Request, release_id: str) -> Response:
-        return PlainTextResponse(await service.receipt(request.app.state.parts, _authorization(request), release_id))
+        return PlainTextResponse(await receipts.receipt(request.app.state.parts, _authorization(request), release_id))
 
     return router
 

@@ -25,7 +25,6 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import psycopg
-from psycopg.rows import dict_row
 from psycopg_pool import PoolTimeout
 
 from broker import clock
@@ -46,7 +45,6 @@ from broker.records import service as records
 from broker.release import bundle, collect, outcome, paging
 from broker.release.answers import Kind, Ready, Refusal
 from broker.release.consents import consented
-from broker.release.errors import NotReleased, TokenNotUsable
 from broker.release.facts import facts_of
 from broker.release.query import Wanted
 from broker.settings import Settings
@@ -377,47 +375,3 @@ async def _outcome(connection: Connection, permitted: _Permitted, ready: Ready, 
         await connection.execute(_INSERT_RELEASE, row, prepare=True, binary=True)
         await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
         await connection.execute("COMMIT")
-
-
-async def manifest(parts: Parts, authorization: str | None, release_id: str) -> dict[str, Any]:
-    """What was in a release, for the client it was sent to: type, id, version and SHA-256 of each resource."""
-    found, vault = await _release_of(parts, authorization, release_id)
-    items = outcome.opened_manifest(vault.data_key, vault.patient_key, found["id"], found["manifest"])
-    return {
-        "id": str(found["id"]),
-        "application": found["application"],
-        "sent_at": found["sent_at"].isoformat(),
-        "outcome": found["outcome"],
-        "digest": f"sha-256={found['digest']}",
-        "policy_revision": found["policy_revision"],
-        "resources": [{"type": item.type, "id": item.id, "version": item.version, "sha256": item.digest} for item in items],
-    }
-
-
-async def receipt(parts: Parts, authorization: str | None, release_id: str) -> str:
-    """The inclusion proof (C2SP tlog-proof) of the intent of a release, for the client it was sent to."""
-    found, _ = await _release_of(parts, authorization, release_id)
-
-    def proof() -> str:
-        with parts.database.transaction() as session:
-            return audit.proof(session, found["intent"])
-
-    return await asyncio.to_thread(proof)
-
-
-async def _release_of(parts: Parts, authorization: str | None, release_id: str) -> tuple[dict[str, Any], records.Vault]:
-    try:
-        wanted = UUID(release_id)
-    except ValueError:
-        wanted = UUID(int=0)
-    async with parts.database.release_connection() as connection:
-        cursor = connection.cursor(row_factory=dict_row)
-        caller = await access.release_caller(cursor, parts.keys, parts.settings, authorization)
-        if isinstance(caller, NotAuthenticatedReason):
-            raise TokenNotUsable(headers=caller.headers)
-        await cursor.execute("SELECT * FROM release WHERE id = %s AND client_id = %s AND grant_id = %s", (wanted, caller.client_id, caller.grant_id))
-        row = await cursor.fetchone()
-        vault = None if row is None else await records.vault(connection.cursor(binary=True), parts.keys, row["patient_key"])
-    if row is None or vault is None:
-        raise NotReleased
-    return row, vault
