@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
-from broker.fhir.plan import ReleasePlan
 from broker.policy.decision import Decision
 
 
@@ -30,17 +30,7 @@ class Refusal:
     decision: Decision | None = None
 
 
-@dataclass(frozen=True)
-class Permit:
-    """Policy and consent allow this plan, and the intent to send is on record under ``release``."""
-
-    release: UUID
-    plan: ReleasePlan
-    decision: Decision
-
-
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One resource of a release, as the manifest names it."""
 
     type: str

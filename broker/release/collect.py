@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -75,8 +75,9 @@ class Unsafe:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Reduced:
+class _Reduced(NamedTuple):
+    """A resource that may leave; a tuple, since a frozen dataclass costs more than reducing a small resource."""
+
     type: str
     id: str
     version: int

@@ -35,7 +35,6 @@ from broker.consent import service as consent
 from broker.consent.residual import Residual, ResourceGate
 from broker.crypto import Keys, digest
 from broker.database import Database, gate_lock
-from broker.fhir.minimise import compiled
 from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
@@ -46,6 +45,7 @@ from broker.release import bundle, collect, outcome, paging
 from broker.release.answers import Kind, Ready, Refusal
 from broker.release.consents import consented
 from broker.release.facts import facts_of
+from broker.release.plans import plan_of
 from broker.release.query import Wanted
 from broker.settings import Settings
 
@@ -251,8 +251,7 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     if not decision.allow:
         return refused(Kind.REFUSED, *reasons, decision=decision)
     try:
-        plan = ReleasePlan.from_json(decision.plan)
-        compiled(plan)
+        plan = plan_of(decision)
     except PlanInvalid:
         return refused(Kind.UNAVAILABLE, "policy.plan-unusable", decision=decision)
     if wanted.types and not any(name in plan.types for name in wanted.types):
