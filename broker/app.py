@@ -140,6 +140,8 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
             engine=installation.engine,
             consent_facts=consent_facts(installation.keys),
             data_classes=catalogue.types_of,
+            purposes=frozenset(policy.purposes()),
+            lawful_bases=frozenset(policy.lawful_bases()),
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
         ),

@@ -38,6 +38,8 @@ def stop_on_sigterm() -> None:
     uvicorn finishes its requests first and then raises the signal again, which by default would end the process on the spot.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts a command in the background has it ignore SIGINT; whoever sends one means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def ready_database() -> None:
