@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -42,9 +43,14 @@ def serving(installation: Installation, listener=None) -> Iterator[None]:
 
 
 @contextmanager
-def hospital(database_url: str, folder: Path, **settings) -> Iterator[Story]:
-    """A demo hospital that serves on a free port: its cast, and the story's verbs to call it with."""
+def hospital(database_url: str, folder: Path, *, send_buffer: int | None = None, **settings) -> Iterator[Story]:
+    """A demo hospital that serves on a free port: its cast, and the story's verbs to call it with.
+
+    ``send_buffer``: bytes that the operating system may hold of an answer that its recipient doesn't read.
+    """
     listener = uvicorn.Config("unused", host="127.0.0.1", port=0).bind_socket()
+    if send_buffer is not None:  # Connections inherit it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     chosen = Settings(var=folder, database_url=database_url, base_url=base_url, hospital="renhe", **settings)
     installation = open_installation(chosen)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import threading
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvicorn
@@ -20,7 +20,7 @@ console = Console(stderr=True)
 
 
 class UnbufferedProtocol(H11Protocol):
-    """HTTP whose ``send`` returns only when the operating system has the bytes.
+    """HTTP whose ``send`` returns only when the operating system has the bytes, and that drops what it hasn't when an answer is broken off.
 
     With a buffer in between, a release would let go of its gate while up to 64 KiB still lay here, and a withdrawal could
     be acknowledged before they left.
@@ -30,6 +30,24 @@ class UnbufferedProtocol(H11Protocol):
         """Take the connection and set its buffer to nothing."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)
+        self.transport = _Cut(transport, self)  # type: ignore[assignment]
+
+
+class _Cut:
+    """A transport whose ``close`` in the middle of an answer forgets the rest; asyncio's own would still send it, gate or no gate."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: UnbufferedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        """Close the connection: at once and without the rest where an answer has begun and isn't whole."""
+        cycle = self._protocol.cycle
+        broken_off = cycle is not None and cycle.response_started and not cycle.response_complete
+        (self._transport.abort if broken_off else self._transport.close)()
 
 
 def stop_on_sigterm() -> None:

@@ -35,7 +35,7 @@ def residuals_from_rows(rows: Iterable[Sequence[Any]], vault: records.Vault) -> 
 def _residual(vault: records.Vault, consent: UUID, version: int, stored: bytes) -> Residual:
     try:
         return Residual.from_json(str(consent), version, orjson.loads(opened(vault, consent, version, "residual", bytes(stored))))
-    except (KeyUnusable, orjson.JSONDecodeError):
+    except (KeyUnusable, ValueError):  # Nor one written by a version that knew more.
         return Residual.unreadable(str(consent), version)
 
 

@@ -60,6 +60,7 @@ class Opened(NamedTuple):
     last_updated: datetime
     labels: tuple[str, ...]  #: codes; always one of N, R, V, or ``unclassified``
     body: bytes  #: as it was given, byte for byte
+    in_text: tuple[str, ...] = ()  #: ``text:`` codes: what free text alone speaks of
 
 
 _COLUMNS = "r.patient_key, r.type, r.id_token, r.version, r.last_updated, r.body"
@@ -167,10 +168,15 @@ def open_row(vault: Vault, row: Row) -> Opened:
 def open_rows(vault: Vault, rows: Sequence[Row]) -> list[Opened]:
     """Decrypt and unpack rows, in their order. Raises RecordUnreadable when the bytes or place of one were changed."""
     found = vault.unseal([(row[1], row[2], row[3], row[5]) for row in rows])
-    return [Opened(resource_id, row[1], row[3], row[4], _codes(labels), body) for row, (resource_id, labels, body) in zip(rows, found, strict=True)]
+    opened = []
+    for row, (resource_id, labels, body) in zip(rows, found, strict=True):
+        codes, in_text = _codes(labels)
+        opened.append(Opened(resource_id, row[1], row[3], row[4], codes, body, in_text))
+    return opened
 
 
 @lru_cache(maxsize=4096)
-def _codes(labels: bytes) -> tuple[str, ...]:
-    """The codes of stored labels that count for the whole resource."""
-    return tuple(label.code for label in labels_of(labels) if not label.code.startswith(IN_TEXT))
+def _codes(labels: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The codes of stored labels that count for the whole resource, and those that count where its free text is kept."""
+    codes = [label.code for label in labels_of(labels)]
+    return tuple(code for code in codes if not code.startswith(IN_TEXT)), tuple(code for code in codes if code.startswith(IN_TEXT))

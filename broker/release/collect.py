@@ -70,7 +70,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Unsafe:
-    """The checker found something. Nothing leaves."""
+    """Nothing leaves: the checker found something, a row does not open, or something of ours broke."""
 
     reason: str
 
@@ -87,9 +87,9 @@ class _Reduced(NamedTuple):
 
 
 async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
-    """One page, or the whole, of what may leave."""
+    """One page, or the whole, of what may leave. Where shared resources are asked for by type there are no pages."""
     reduce = _Reducer(keys, order)
-    count = order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
+    count = None if reduce.through_others else order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
     found: list[_Reduced] = []
     after, more = order.after, True
     while more and (count is None or len(found) <= count):
@@ -105,8 +105,10 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     if count is not None and len(found) > count:
         found = found[:count]
         following = found[-1].place
-    if order.wanted.everything or reduce.only_shared:
+    if order.wanted.everything or reduce.through_others:
         found.extend(await _shared(cursor, keys, order, reduce, found))
+    if reduce.through_others:
+        found = [one for one in found if one.type in order.wanted.types]
     if order.wanted.id is not None and not order.wanted.everything:
         found = [one for one in found if (one.type, one.id) == (order.wanted.types[0], reduce.shown_id(order.wanted.types[0], order.wanted.id))]
     problems = checker(order.plan).problems([one.body for one in found], patient=reduce.shown_id("Patient", order.vault.fhir_id))
@@ -132,9 +134,9 @@ class _Reducer:
         self.matches = matcher(wanted.filters)
         self.held_back = 0
         self.verdicts: dict[tuple[str, tuple[str, ...]], bool] = {}
-        self.only_shared = bool(wanted.id) and not wanted.everything and wanted.types[0] in records.SHARED_TYPES
         # A resource of no patient is reached through the patient's, so that those are looked at first.
-        named = plan.types if not wanted.types or self.only_shared else {name: one for name, one in plan.types.items() if name in wanted.types}
+        self.through_others = names_shared(wanted)
+        named = plan.types if not wanted.types or self.through_others else {name: one for name, one in plan.types.items() if name in wanted.types}
         self.windows = {name: _window(one) for name, one in named.items()}
         above = CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :]
         free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
@@ -181,7 +183,9 @@ class _Reducer:
 
     def lets(self, opened: records.Opened) -> bool:
         """Whether labels and consents let the resource go; counts it where they don't."""
-        if opened.labels and self.denied.isdisjoint(opened.labels) and self.consented(opened):
+        # SQL has left these out already, by columns that whoever writes to the database could change; what is sealed counts.
+        kept_out = not (self.denied.isdisjoint(opened.labels) and self.denied.isdisjoint(opened.in_text))
+        if opened.labels and not kept_out and self.consented(opened):
             return True
         self.held_back += 1
         return False
@@ -200,6 +204,11 @@ async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, fo
         return []
     vault = await records.vault(cursor, keys, records.SHARED)
     return [] if vault is None else [one for one in reduce.each(vault, rows) if f"{one.type}/{one.id}" in visible]
+
+
+def names_shared(wanted: Wanted) -> bool:
+    """Whether a type is asked for whose resources may belong to no patient."""
+    return not records.SHARED_TYPES.isdisjoint(wanted.types)
 
 
 def _window(plan: TypePlan) -> records.Window:

@@ -29,7 +29,11 @@ async def deliver(send: Send, receive: Receive, *, body: bytes, headers: Mapping
                     return False
                 await send({"type": "http.response.body", "body": body[offset : offset + CHUNK], "more_body": True})
                 limit.reschedule(loop.time() + seconds)
-            # The empty last message returns only when the transport's buffer is empty.
+            # An empty message returns only when the transport's buffer is empty, or when the recipient went away; which, is heard next.
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await asyncio.sleep(0)
+            if gone.done():
+                return False
             await send({"type": "http.response.body", "body": b"", "more_body": False})
     except (TimeoutError, OSError):
         return False

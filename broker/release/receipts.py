@@ -9,6 +9,8 @@ from uuid import UUID
 from psycopg.rows import dict_row
 
 from broker.audit import service as audit
+from broker.crypto import KeyUnusable
+from broker.errors import Unavailable
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
 from broker.records import service as records
@@ -20,7 +22,10 @@ from broker.release.service import Parts
 async def manifest(parts: Parts, authorization: str | None, release_id: str) -> dict[str, Any]:
     """What was in a release, for the client it was sent to: type, id, version and SHA-256 of each resource."""
     found, vault = await _release_of(parts, authorization, release_id)
-    items = outcome.opened_manifest(vault.data_key, vault.patient_key, found["id"], found["manifest"])
+    try:
+        items = outcome.opened_manifest(vault.data_key, vault.patient_key, found["id"], found["manifest"])
+    except KeyUnusable as error:
+        raise Unavailable from error
     return {
         "id": str(found["id"]),
         "application": found["application"],

@@ -35,6 +35,7 @@ from broker.consent import service as consent
 from broker.consent.residual import Residual, ResourceGate
 from broker.crypto import Keys, digest
 from broker.database import Database, gate_lock
+from broker.errors import BrokerError
 from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
@@ -155,7 +156,10 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
     if isinstance(seen.caller, NotAuthenticatedReason):
         answer = Refusal(Kind.UNAUTHENTICATED, (seen.caller.code,))
     else:
-        answer = await _judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
+        try:
+            answer = await _judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
+        except BrokerError as error:  # Something that the consents point to is not what was stored.
+            answer = _Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
     if isinstance(answer, _Permitted):
         return await _carried_out(parts, ask, connection, answer, send)
     if isinstance(answer, _Refused):
@@ -173,6 +177,7 @@ class _Seen:
     grant: applications.GrantRow | None
     vault: records.Vault | None
     residuals: tuple[Residual, ...]
+    damaged: str = ""  #: code of the error, where grant, key or consent are not what was stored
 
 
 async def _behind_the_gate(parts: Parts, connection: Connection, claims: dict[str, Any], patient_key: UUID | None) -> _Seen:
@@ -189,13 +194,16 @@ async def _behind_the_gate(parts: Parts, connection: Connection, claims: dict[st
         await residuals.execute(consent.RESIDUALS_SQL, (patient_key, now), prepare=True)
     caller = access.caller_from(await standing.fetchone(), claims, parts.settings)
     grant_row, vault_row = await grant.fetchone(), await vault.fetchone()
-    opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
-    return _Seen(
-        caller,
-        None if grant_row is None else applications.grant_from_row(grant_row, now),
-        opened,
-        () if opened is None else consent.residuals_from_rows(await residuals.fetchall(), opened),
-    )
+    try:
+        opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
+        return _Seen(
+            caller,
+            None if grant_row is None else applications.grant_from_row(grant_row, now),
+            opened,
+            () if opened is None else consent.residuals_from_rows(await residuals.fetchall(), opened),
+        )
+    except BrokerError as error:
+        return _Seen(caller, None, None, (), damaged=error.code)
 
 
 async def _recorded(connection: Connection, event: Event) -> None:
@@ -233,6 +241,8 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
         return refused(Kind.REFUSED, "caller.scope")
 
     vault, grant = seen.vault, seen.grant
+    if seen.damaged:
+        return refused(Kind.UNAVAILABLE, seen.damaged)
     if grant is None:
         return refused(Kind.REFUSED, "grant.unknown")
     if vault is None:
@@ -241,7 +251,9 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
     said = await consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
-    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=wanted.types)
+    # Staff and the like are let go for the sake of what names them, so that the plan must say of that, too, what may leave.
+    types = () if collect.names_shared(wanted) else wanted.types
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=types)
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
@@ -280,16 +292,17 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
     intent = await _intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)
     if intent is None:
-        refusal = Refusal(Kind.REFUSED, ("grant.used-up",), decision=permitted.decision)
+        kind = Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED
+        refusal = Refusal(kind, ("grant.used-up",), decision=permitted.decision)
         await _recorded(connection, outcome.refused(permitted.common, refusal))
         return refusal
 
     # 4 fetch, 5 reduce, 6 check
     order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
-    page = await collect.page(connection.cursor(binary=True), parts.keys, order)
+    page = await _collected(connection, parts, order)
     if isinstance(page, collect.Unsafe):
         await _recorded(connection, outcome.failed(permitted.common, release_id, page.reason))
-        log.error("release %s stopped by the checker: %s", release_id, page.reason)
+        log.error("release %s stopped: %s", release_id, page.reason)
         return Refusal(Kind.UNAVAILABLE, (page.reason,))
     if ask.form is Form.RESOURCE and not page.resources:
         await _recorded(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
@@ -302,6 +315,19 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     # 8 record
     await _outcome(connection, permitted, ready, intent, complete=complete)
     return None
+
+
+async def _collected(connection: Connection, parts: Parts, order: collect.Order) -> collect.Page | collect.Unsafe:
+    """What may leave, or why nothing does: a row that was changed, or a mistake of ours, is on record like every other outcome."""
+    try:
+        return await collect.page(connection.cursor(binary=True), parts.keys, order)
+    except psycopg.Error:
+        raise  # Nothing more can be recorded here; the intent stands.
+    except BrokerError as error:
+        return collect.Unsafe(error.code)
+    except Exception as error:  # noqa: BLE001  (its message may hold data)
+        log.error("release: unexpected %s while it was collected", type(error).__name__)  # noqa: TRY400
+        return collect.Unsafe("release.broken")
 
 
 async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spend: bool) -> UUID | None:
