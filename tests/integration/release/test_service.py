@@ -243,6 +243,7 @@ def test_a_consent_that_does_not_open_denies(story, owner):
 
 def test_a_manifest_that_does_not_open_is_no_500(story, agreed, owner):
     release = agreed.everything().headers["release-id"]
+    assert agreed.events()[-1]["type"] == "release.sent"  # A moment after the last byte.
     assert agreed.get(f"/releases/{release}").status_code == 200
     owner.execute("UPDATE release SET manifest = %s WHERE id = %s", (b"x" * 60, release))
     answer = agreed.get(f"/releases/{release}")
