@@ -176,19 +176,27 @@ def _place(steps: Sequence[str | int]) -> str:
     return "/" + "/".join(str(step) if isinstance(step, int) or steps[0] == "header" else shown_key(step) for step in steps)
 
 
-async def strict_json(request: Request) -> None:
-    """Refuse JSON that could be read in two ways: a key that stands twice, another encoding than UTF-8, NaN, nesting without end.
+async def strictly(request: Request) -> None:
+    """Refuse what could be read in two ways, or would be overlooked, which FastAPI's own reader doesn't mind.
 
-    A dependency of every route whose body FastAPI reads; its own reader takes the last of two values without a word.
+    JSON with a key that stands twice, another encoding than UTF-8, NaN, nesting without end. In the address, a parameter that the
+    route doesn't have (to ignore it would widen what a list shows) and one that is given twice.
     """
+    route = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    names = [name for name, _ in request.query_params.multi_items()]
+    if len(names) != len(set(names)):
+        raise errors.Malformed("A parameter is given more than once.")
+    if not known.issuperset(names):
+        raise errors.Malformed(f"There is a parameter that is not served here. Served: {', '.join(sorted(known)) or 'none'}.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.endswith(("/json", "+json")) and (body := await request.body()):
         settings: Settings = request.app.state.settings
         read_json(body, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
 
 
-#: To be named in ``dependencies`` of a router.
-STRICT_JSON = Depends(strict_json)
+#: To be named in ``dependencies`` of a router whose requests FastAPI reads.
+STRICT = Depends(strictly)
 
 
 def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:

@@ -64,8 +64,8 @@ class Malformed(BrokerError):
     status = 400
     code = "malformed"
     zh = "无法读取请求内容。"
-    help_en = "Send well-formed JSON in UTF-8 with each key once."
-    help_zh = "请发送格式正确的 UTF-8 JSON，且键名不得重复。"
+    help_en = "Send well-formed JSON in UTF-8, with each key and each parameter once."
+    help_zh = "请发送格式正确的 UTF-8 JSON，且键名与参数均不得重复。"
 
 
 class TooLarge(BrokerError):

@@ -22,7 +22,7 @@ from broker.applications.schemas import ApplicationIn, ApplicationOut, ApproveIn
 from broker.applications.service import Answer
 from broker.crypto import Keys
 from broker.database import SessionDep
-from broker.edge import STRICT_JSON
+from broker.edge import STRICT
 from broker.identity.access import Person, PersonCaller
 
 Ref = Annotated[str, Path(max_length=64, description="The number (SA-YYYY-NNNNNN), or a draft's uuid.")]
@@ -116,7 +116,7 @@ def build_router(
         purposes=purposes,
         lawful_bases=lawful_bases,
     )
-    router = APIRouter(prefix="/api/v1/applications", tags=["applications"], responses=ERRORS, dependencies=[STRICT_JSON])
+    router = APIRouter(prefix="/api/v1/applications", tags=["applications"], responses=ERRORS, dependencies=[STRICT])
 
     def shown(session: Session, caller: PersonCaller, application: Application, status: int = 200) -> Answer:
         body = service.one(session, keys, service.look(session, caller.person_id, str(application.id))).model_dump(mode="json")

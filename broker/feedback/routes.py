@@ -11,7 +11,7 @@ from broker import clock
 from broker.applications import service as applications
 from broker.crypto import Keys
 from broker.database import SessionDep
-from broker.edge import STRICT_JSON
+from broker.edge import STRICT
 from broker.feedback import service
 from broker.feedback.rules import due_at, is_overdue
 from broker.feedback.schemas import FeedbackIn, FeedbackListOut, FeedbackOut, shown
@@ -25,7 +25,7 @@ Key = Annotated[
 
 def build_router(*, keys: Keys, days: int) -> APIRouter:
     """The routes. ``days``: ``settings.feedback_days``."""
-    router = APIRouter(prefix="/api/v1/applications", tags=["feedback"], dependencies=[STRICT_JSON])
+    router = APIRouter(prefix="/api/v1/applications", tags=["feedback"], dependencies=[STRICT])
 
     @router.post("/{ref}/feedback", status_code=201, response_model=FeedbackOut)
     def give(ref: Ref, body: FeedbackIn, session: SessionDep, caller: Person, key: Key = None) -> Response:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from broker.crypto import Keys
 from broker.database import Database, SessionDep
-from broker.edge import STRICT_JSON
+from broker.edge import STRICT
 from broker.errors import Forbidden, NotAuthenticated
 from broker.identity import login, models, schemas, service
 from broker.identity.access import CHALLENGE, Person, PersonCaller, raise_locked, require
@@ -25,7 +25,7 @@ OrganizationWriter = Annotated[PersonCaller, Depends(require(Action.ORGANIZATION
 PersonWriter = Annotated[PersonCaller, Depends(require(Action.PERSON_WRITE))]
 ClientWriter = Annotated[PersonCaller, Depends(require(Action.CLIENT_WRITE))]
 
-router = APIRouter(prefix="/api/v1", tags=["identity"], dependencies=[STRICT_JSON])
+router = APIRouter(prefix="/api/v1", tags=["identity"], dependencies=[STRICT])
 
 
 def build_router(*, settings: Settings, keys: Keys, grants: GrantReader) -> APIRouter:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from broker.audit import service as audit
 from broker.crypto import Keys
 from broker.database import SessionDep
+from broker.edge import STRICT
 from broker.identity.access import Action, PersonCaller, require
 
 Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
@@ -18,7 +19,7 @@ Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
 
 def build_router(keys: Keys) -> APIRouter:
     """``GET /api/v1/transmissions``. A patient is asked for by FHIR id and never named in the answer."""
-    router = APIRouter(prefix="/api/v1", tags=["log"])
+    router = APIRouter(prefix="/api/v1", tags=["log"], dependencies=[STRICT])
 
     @router.get("/transmissions")
     def transmissions(
