@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -81,26 +79,3 @@ def owner(module_database_url: str) -> Iterator[psycopg.Connection]:
     """Somebody who can write to the tables behind the broker's back."""
     with psycopg.connect(module_database_url, autocommit=True) as connection:
         yield connection
-
-
-def wire(method: str, path: str, authorization: str, body: bytes = b"", **headers: str) -> bytes:
-    """One request as bytes."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: broker", f"Authorization: {authorization}", f"Content-Length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
-
-
-def dial(story: Story, *, receive_buffer: int | None = None) -> socket.socket:
-    """A connection to the broker."""
-    host, port = story.base_url.removeprefix("http://").split(":")
-    line = socket.socket()
-    if receive_buffer is not None:  # Must be said before connecting, for the window to stay small.
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-    line.settimeout(20)
-    line.connect((host, int(port)))
-    return line
-
-
-def length_of(head: bytes) -> int:
-    """How many bytes the body has that these headers announce."""
-    return int(re.search(rb"content-length: ([0-9]+)", head, re.IGNORECASE)[1])

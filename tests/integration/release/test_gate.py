@@ -16,7 +16,8 @@ from joserfc import jwt
 
 from broker.demo.client import expect
 from broker.demo.consents import revocation
-from tests.integration.release.conftest import GATE_TIMEOUT, agree, dial, length_of, wire
+from tests.integration.release.conftest import GATE_TIMEOUT, agree
+from tests.wire import answer_on, dial, length_of, wire
 
 PATH = "/fhir/Patient/p1001/$everything"
 #: What the two ends' buffers can hold together; the answer to PATH is several times as long.
@@ -42,7 +43,7 @@ def its(story, earlier):
 def started(its):
     """A recipient with a small window who asks, reads the head of the answer, and then nothing."""
     line = dial(its.story, receive_buffer=2048)
-    line.sendall(wire("GET", PATH, f"Bearer {its.token}"))
+    line.sendall(wire("GET", PATH, ("Authorization", f"Bearer {its.token}")))
     head = b""
     while b"\r\n\r\n" not in head:
         head += line.recv(256)
@@ -100,21 +101,18 @@ def withdrawals(its):
     """Every way in which data can be taken back: the call that does it, as bytes."""
     story = its.story
 
-    def person(method: str, path: str, body: dict) -> bytes:
-        opened = story.http.post("/api/v1/session", json={"username": "deng.li", "password": story.cast.passwords["deng.li"]}).json()["token"]
-        return wire(method, path, f"Bearer {opened}", json.dumps(body).encode(), Content_Type="application/json")
-
-    def administrator(path: str, body: dict) -> bytes:
-        opened = story.http.post("/api/v1/session", json={"username": "peng.bo", "password": story.cast.passwords["peng.bo"]}).json()["token"]
-        return wire("PATCH", path, f"Bearer {opened}", json.dumps(body).encode(), Content_Type="application/json")
+    def as_bytes(who: str, method: str, path: str, body: dict) -> bytes:
+        opened = story.http.post("/api/v1/session", json={"username": who, "password": story.cast.passwords[who]}).json()["token"]
+        headers = (("Authorization", f"Bearer {opened}"), ("Content-Type", "application/json"))
+        return wire(method, path, *headers, body=json.dumps(body).encode())
 
     application = f"/api/v1/applications/{its.number}"
     return {
-        "grant revoked": lambda: person("POST", f"{application}/revoke", {"reason": "a test"}),
-        "grant suspended": lambda: person("POST", f"{application}/suspend", {"reason": "a test"}),
-        "consent withdrawn": lambda: person("POST", "/fhir/Consent/$revokeConsent", revocation(its.consent, its.patient)),
-        "client suspended": lambda: administrator(f"/api/v1/clients/{its.client}", {"status": "suspended"}),
-        "organisation suspended": lambda: administrator("/api/v1/organizations/shengli", {"status": "suspended"}),
+        "grant revoked": lambda: as_bytes("deng.li", "POST", f"{application}/revoke", {"reason": "a test"}),
+        "grant suspended": lambda: as_bytes("deng.li", "POST", f"{application}/suspend", {"reason": "a test"}),
+        "consent withdrawn": lambda: as_bytes("deng.li", "POST", "/fhir/Consent/$revokeConsent", revocation(its.consent, its.patient)),
+        "client suspended": lambda: as_bytes("peng.bo", "PATCH", f"/api/v1/clients/{its.client}", {"status": "suspended"}),
+        "organisation suspended": lambda: as_bytes("peng.bo", "PATCH", "/api/v1/organizations/shengli", {"status": "suspended"}),
     }
 
 
@@ -130,13 +128,6 @@ def restored(story):
     admin.call("PATCH", "/api/v1/organizations/shengli", body={"status": "active"})
 
 
-def status_of(line: socket.socket) -> int:
-    head = b""
-    while b"\r\n" not in head:
-        head += line.recv(65_536)
-    return int(head[9:12])
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reads_on", [True, False], ids=["reads on", "stalls"])
 def test_a_withdrawal_waits_for_the_release_under_way(its, restored, kind, reads_on):
@@ -144,13 +135,13 @@ def test_a_withdrawal_waits_for_the_release_under_way(its, restored, kind, reads
     line, length, body = started(its)
     with ThreadPoolExecutor(1) as pool, dial(its.story) as other:
         other.sendall(call)
-        acknowledged = pool.submit(status_of, other)
+        acknowledged = pool.submit(answer_on, other)
         time.sleep(GATE_TIMEOUT / 3)
         assert not acknowledged.done()
         if reads_on:
             while len(body) < length:
                 body += line.recv(65_536)
-        assert acknowledged.result(10) == 200
+        assert acknowledged.result(10).status == 200
     # Everything that was ever to leave is with the operating system by now: the broker holds nothing of it.
     body += b"" if reads_on else rest(line)
     line.close()
@@ -169,7 +160,7 @@ class Releaser:
 
     def ask(self) -> None:
         self.line = dial(self.its.story, receive_buffer=8192)
-        self.line.sendall(wire("GET", PATH, f"Bearer {self.its.token}", Connection="close"))
+        self.line.sendall(wire("GET", PATH, ("Authorization", f"Bearer {self.its.token}"), ("Connection", "close")))
         self.status = 0
 
     def read(self, *, acknowledged: bool) -> None:
@@ -200,7 +191,7 @@ def test_twenty_at_once_and_none_begins_after_the_acknowledgement(its, restored,
         ready, _, _ = select.select([*lines, *([withdrawal] if withdrawal is not None and not acknowledged else [])], [], [], 5)
         told = withdrawal is not None and withdrawal in ready
         if told:
-            assert status_of(withdrawal) == 200
+            assert answer_on(withdrawal).status == 200
             ready, _, _ = select.select(list(lines), [], [], 0)  # Whatever began before is here by now.
         for line in ready:
             one = lines[line]
