@@ -7,6 +7,7 @@ Texts are ours and never repeat a value that was sent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,10 @@ ISSUE_TYPES = {
     503: "transient",
     504: "timeout",
 }
+
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:\[[0-9]{1,9}\])?"
+_PATH = re.compile(rf"{_NAME}(?:\.{_NAME}){{0,60}}(?=$|\.)")
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,9 @@ def operation_outcome(issues: Sequence[Issue]) -> dict[str, Any]:
 
 
 def _expression(path: str) -> str:
-    """A FHIRPath, or nothing where the problem's path is a JSON pointer or an empty place."""
-    return "" if path.startswith(("/", "$")) else path
+    """A FHIRPath as far as it can be read, since names in it may be anything; nothing where the path is a JSON pointer or no place."""
+    found = _PATH.match(path)
+    return found[0] if found else ""
 
 
 def issues_of(error: BrokerError, language: str) -> list[Issue]:
