@@ -76,9 +76,9 @@ WRONG = {
     "wrong types": json.dumps({name: {"x": [CANARY]} for name in FIELDS}).encode(),
     "wrong types in FHIR": json.dumps({"resourceType": "Consent", "status": [CANARY], "patient": CANARY, "provision": [CANARY]}).encode(),
     "wrong parameters": json.dumps({"resourceType": "Parameters", "parameter": [CANARY, {"name": CANARY}, {"name": "consent"}]}).encode(),
-    "lone surrogates": json.dumps({name: "\ud800" for name in FIELDS} | {"resourceType": "Consent", "jwks": {"\ud800": 1}}).encode(),
+    "lone surrogates": json.dumps(dict.fromkeys(FIELDS, "\ud800") | {"resourceType": "Consent", "jwks": {"\ud800": 1}}).encode(),
     "odd names": json.dumps({"": 1, "a b": 2, "\u0000": 3, "x" * 5000: 4, f"<{CANARY}>": 5, "resourceType": "Consent"}).encode(),
-    "NUL": json.dumps({name: "a\0b" for name in FIELDS} | {"jwks": {"keys": ["\0"]}}).encode(),
+    "NUL": json.dumps(dict.fromkeys(FIELDS, "a\0b") | {"jwks": {"keys": ["\0"]}}).encode(),
 }  # fmt: skip
 
 
@@ -107,9 +107,9 @@ def counts(its) -> tuple[int, ...]:
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/xml", "multipart/form-data", 'application/json; charset="x', ";;;", "\xff", FORM])
 def test_content_types(its, kind):
     for method, path, who, _ in ROUTES:
-        body = b'{"reason": "' + CANARY.encode() + b'"}'
+        body = b'{"x": "' + CANARY.encode() + b'"}'
         answer = its.call(method, path, ("Content-Type", kind.encode("latin-1")), ("Accept-Language", "en"), who=who, body=body)
-        check_form(answer, path, statuses=(400, 409, 415, 422))
+        check_form(answer, path, statuses=(400, 415, 422))
     for path in ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"):
         check_form(its.call("POST", path, ("Content-Type", kind.encode("latin-1")), body=b"grant_type=" + CANARY.encode()), path, statuses=(400, 401))
 
