@@ -180,15 +180,13 @@ async def strictly(request: Request) -> None:
     """Refuse what could be read in two ways, or would be overlooked, which FastAPI's own reader doesn't mind.
 
     JSON with a key that stands twice, another encoding than UTF-8, NaN, nesting without end. In the address, a parameter that the
-    route doesn't have (to ignore it would widen what a list shows) and one that is given twice; two Idempotency-Keys.
+    route doesn't have (to ignore it would widen what a list shows) and one that is given twice.
     """
     route = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
     names = [name for name, _ in request.query_params.multi_items()]
     if len(names) != len(set(names)):
         raise errors.Malformed("A parameter is given more than once.")
-    if len(request.headers.getlist("idempotency-key")) > 1:
-        raise errors.Malformed("Idempotency-Key is given more than once.")
     if not known.issuperset(names):
         raise errors.Malformed(f"There is a parameter that is not served here. Served: {', '.join(sorted(known)) or 'none'}.")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
