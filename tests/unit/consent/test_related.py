@@ -157,3 +157,15 @@ def test_authors_by_role_and_by_provenance():
     assert effect(given, observation("o2"), related=[provenance]) == SILENT
     assert effect(given, observation("o1"), related=[provenance | {"agent": [agent | {"type": {"coding": [{"code": "enterer"}]}}]}]) == SILENT
     assert effect(given, observation("o1"), related=[provenance | {"agent": ["x"], "target": "y"}]) == SILENT
+
+
+def test_organisations_that_are_part_of_each_other_end_somewhere():
+    ring = [{"resourceType": "Organization", "id": one, "partOf": {"reference": f"Organization/{other}"}} for one, other in ("ab", "ba")]
+    assert effect(to("Organization/b"), observation(), actor="Organization/a", related=ring) == PERMIT
+    assert effect(to("Organization/c"), observation(), actor="Organization/a", related=ring) == SILENT
+
+
+def test_a_resource_without_an_id_can_not_be_named():
+    nameless = {"resourceType": "Organization", "identifier": [SYSTEM]}
+    given = consent(provision("permit", {"actor": [{"reference": {"identifier": SYSTEM}}]}))
+    assert effect(given, observation(), actor="Organization/a", related=[nameless]) == DENY
