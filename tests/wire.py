@@ -13,7 +13,8 @@ from broker.demo.story import Story
 
 def wire(method: str, path: str | bytes, *headers: tuple[str, str | bytes], body: bytes = b"", length: bool = True) -> bytes:
     """One request as bytes."""
-    given = [("Host", "broker"), *headers, *([("Content-Length", str(len(body)))] if length else [])]
+    host = [] if any(name == "Host" for name, _ in headers) else [("Host", "broker")]
+    given = [*host, *headers, *([("Content-Length", str(len(body)))] if length else [])]
     lines = [name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in given]
     return method.encode() + b" " + (path if isinstance(path, bytes) else path.encode()) + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body
 
