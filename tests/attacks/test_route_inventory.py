@@ -1,80 +1,242 @@
-"""Every route of the app has its place in this table; a new one fails here until somebody says who may call it (A29, C20).
+"""Every route of the app has its place in this table; a new one fails here until somebody says who may call it (A29, C20, E09).
 
-``gate``: answers with a GatedAnswer, the one way out for a patient's data. ``client``: a client's own token. Others are
-``public``, or ask for a person who is signed in (``person``) or whose role permits the action named.
+``gate``: answers with a GatedAnswer, the one way out for a patient's data. ``client``: a client's own token. ``public``, or
+``proof`` where the request itself holds a password or a signed assertion. ``person``: who is signed in, whose own rights the verb
+then asks for; ``person:<action>``: whose role permits the action.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
+from broker.app import create_app
 from broker.fhir import definitions
-from broker.release.routes import GatedAnswer
+from broker.identity import access
+from broker.identity.access import Action
+from broker.identity.roles import PERMISSIONS, Role
+from broker.release import routes as release_routes
+from broker.release.service import NEVER_RELEASED
+from tests.attacks.asking import JSON, Caller, caller, check_form
 
-PUBLIC = {
-    "GET /openapi.json", "GET /livez", "GET /readyz", "GET /fhir/metadata", "GET /fhir/.well-known/smart-configuration",
-    "GET /.well-known/oauth-authorization-server", "GET /oauth2/jwks", "GET /log/checkpoint", "GET /log/tile/{level}/{path}",
-    "GET /log/proof/{event_id}", "GET /opa/bundles/broker.tar.gz",
-}  # fmt: skip
-#: Their own authentication is in the request: a signed assertion, or a password.
-AUTHENTICATES = {"POST /oauth2/token", "POST /oauth2/introspect", "POST /oauth2/revoke", "POST /api/v1/session"}
-GATE = {
-    "GET /fhir/Patient/{patient}/$everything", "GET /fhir/{resource_type}", "POST /fhir/{resource_type}/_search",
-    "GET /fhir/{resource_type}/{resource_id}", "POST /releases",
-}  # fmt: skip
-CLIENT = {"GET /releases/{release_id}", "GET /releases/{release_id}/receipt"}
-PERSON = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/api/v1/.*|/fhir/Consent.*|/log/tile/entries/\{path\})")
+TABLE = {
+    "GET /openapi.json": "public",
+    "GET /livez": "public",
+    "GET /readyz": "public",
+    "GET /fhir/metadata": "public",
+    "GET /fhir/.well-known/smart-configuration": "public",
+    "GET /.well-known/oauth-authorization-server": "public",
+    "GET /oauth2/jwks": "public",
+    "GET /log/checkpoint": "public",
+    "GET /log/tile/{level}/{path:path}": "public",
+    "GET /log/proof/{event_id}": "public",
+    "GET /opa/bundles/broker.tar.gz": "public",
+    "POST /oauth2/token": "proof",
+    "POST /oauth2/introspect": "proof",
+    "POST /oauth2/revoke": "proof",
+    "POST /api/v1/session": "proof",
+    "DELETE /api/v1/session": "person",
+    "GET /api/v1/me": "person",
+    "GET /api/v1/organizations": "person",
+    "GET /api/v1/organizations/{organization_id}": "person",
+    "POST /api/v1/organizations": "person:organization.write",
+    "PATCH /api/v1/organizations/{organization_id}": "person:organization.write",
+    "GET /api/v1/people": "person:registry.read",
+    "GET /api/v1/people/{person_id}": "person:registry.read",
+    "POST /api/v1/people": "person:person.write",
+    "PATCH /api/v1/people/{person_id}": "person:person.write",
+    "PUT /api/v1/people/{person_id}/roles": "person:person.write",
+    "PUT /api/v1/people/{person_id}/password": "person",
+    "GET /api/v1/clients": "person:registry.read",
+    "GET /api/v1/clients/{client_id}": "person:registry.read",
+    "POST /api/v1/clients": "person:client.write",
+    "PATCH /api/v1/clients/{client_id}": "person:client.write",
+    "PUT /api/v1/clients/{client_id}/keys": "person:client.write",
+    "POST /api/v1/applications": "person",
+    "GET /api/v1/applications": "person",
+    "GET /api/v1/applications/{ref}": "person",
+    "PUT /api/v1/applications/{ref}": "person",
+    "PATCH /api/v1/applications/{ref}": "person",
+    **{
+        f"POST /api/v1/applications/{{ref}}/{verb}": "person"
+        for verb in ("submit", "approve", "narrow", "endorse", "return", "refuse", "withdraw", "suspend", "resume", "revoke", "close", "assessment")
+    },
+    "GET /api/v1/applications/{ref}/assessment": "person",
+    "GET /api/v1/applications/{ref}/preview": "person",
+    "GET /api/v1/applications/{ref}/exchange": "person",
+    "POST /api/v1/applications/{ref}/feedback": "person",
+    "GET /api/v1/applications/{ref}/feedback": "person",
+    "GET /api/v1/transmissions": "person:transmission.read",
+    "GET /log/tile/entries/{path:path}": "person:log.read",
+    "POST /fhir/Consent": "person:consent.write",
+    **{f"POST /fhir/Consent/${verb}": "person:consent.write" for verb in ("fileConsent", "file-consent", "revokeConsent", "revoke-consent")},
+    "GET /fhir/Consent": "person:consent.read",
+    "POST /fhir/Consent/_search": "person:consent.read",
+    "GET /fhir/Consent/{consent}": "person:consent.read",
+    "GET /fhir/Consent/{consent}/_history": "person:consent.read",
+    "GET /fhir/Consent/{consent}/_history/{version}": "person:consent.read",
+    "GET /fhir/Patient/{patient}/$everything": "gate",
+    "GET /fhir/{resource_type}": "gate",
+    "POST /fhir/{resource_type}/_search": "gate",
+    "GET /fhir/{resource_type}/{resource_id}": "gate",
+    "POST /releases": "gate",
+    "GET /releases/{release_id}": "client",
+    "GET /releases/{release_id}/receipt": "client",
+}
+#: What a person who may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
+SHOWS_A_PATIENT = re.compile(r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/Consent.*")
 
 
-def routes(app) -> set[str]:
-    found = set()
-    for path, operations in app.openapi()["paths"].items():
-        found |= {f"{method.upper()} {path}" for method in operations}
-    return found | {"GET /openapi.json"}
+@pytest.fixture(scope="module")
+def its(story) -> Caller:
+    return caller(story)
+
+
+@pytest.fixture(scope="module")
+def found(story) -> dict[str, APIRoute | None]:
+    """The routes as the app has them, whether or not they are in the OpenAPI document."""
+
+    def walk(routes) -> Iterator[tuple[str, APIRoute | None]]:
+        for route in routes:
+            if hasattr(route, "original_router"):
+                yield from walk(route.original_router.routes)
+            else:
+                for method in sorted(route.methods - {"HEAD"}):
+                    yield f"{method} {route.path}", route if isinstance(route, APIRoute) else None
+
+    return dict(walk(create_app(story.installation, sequencer=False).routes))
+
+
+def needed(dependant: Dependant) -> set[object]:
+    """Every function that runs before the route's own."""
+    return {dependant.call}.union(*(needed(one) for one in dependant.dependencies))
+
+
+def filled(route: str, its: Caller) -> tuple[str, str, list, bytes]:
+    """A request to a route that names things which are there: method, path, headers, body."""
+    method, _, path = route.partition(" ")
+    values = {"ref": its.number, "resource_type": "Observation", "patient": "p1001", "path:path": "000", "level": "0", "organization_id": "shengli",
+              "client_id": "shengli-his", "version": "1"}  # fmt: skip
+    unknown = "00000000-0000-4000-8000-000000000000"
+    path = re.sub(r"\{([a-z_:]+)\}", lambda match: values.get(match[1], unknown), path)
+    if path.endswith("/_search"):
+        return method, path, [("Content-Type", "application/x-www-form-urlencoded")], b"patient=p1001"
+    if path in ("/fhir/Observation", "/fhir/Consent") and method == "GET":
+        path += "?patient=p1001"
+    if method in ("GET", "DELETE"):
+        return method, path, [], b""
+    body = {"application": its.number, "patient": "p1001"} if path == "/releases" else {}
+    return method, path, [("Content-Type", JSON)], json.dumps(body).encode()
+
+
+def test_every_route_has_its_place(found):
+    assert found.keys() - TABLE.keys() == set(), "say in TABLE who may call it"
+    assert TABLE.keys() - found.keys() == set(), "this is no longer a route"
+
+
+@pytest.mark.parametrize("route", sorted(TABLE))
+def test_a_route_asks_for_whom_the_table_says(found, route):
+    who = TABLE[route]
+    if found[route] is None:
+        assert who == "public"
+        return
+    runs = needed(found[route].dependant)
+    assert (access.person in runs) == who.startswith("person")
+    assert {action for action in Action if access.require(action) in runs} == ({Action(who.partition(":")[2])} if ":" in who else set())
+
+
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who not in ("public", "proof")))
+def test_without_credentials_it_is_a_401_of_the_right_form(its, route):
+    method, path, headers, body = filled(route, its)
+    for language in ("en", "zh"):
+        answer = its.call(method, path, *headers, ("Accept-Language", language), body=body)
+        check_form(answer, path, language, statuses=(401,))
+        assert "www-authenticate" in answer.headers
+
+
+PARTS = {"applicant": Role.APPLICANT, "manager": Role.INFORMATION_MANAGER, "auditor": Role.AUDITOR, "administrator": Role.ADMINISTRATOR}
+
+
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who.startswith("person:")))
+def test_a_role_without_the_action_is_refused_and_one_with_it_is_not(its, route):
+    method, path, headers, body = filled(route, its)
+    action = Action(TABLE[route].partition(":")[2])
+    for part, role in PARTS.items():
+        if action in PERMISSIONS[role] and method == "PATCH":
+            continue  # An empty change is a change, and recorded.
+        answer = its.call(method, path, *headers, ("Accept-Language", "en"), who=part, body=body)
+        if action in PERMISSIONS[role]:
+            assert answer.status != 403, part
+        else:
+            check_form(answer, path, statuses=(403,))
 
 
 @pytest.fixture
-def app(story):
-    from broker.app import create_app
+def gated(monkeypatch) -> list[str]:
+    """The paths that were answered through the gate since the test began."""
+    seen: list[str] = []
+    right = release_routes.GatedAnswer.__call__
 
-    return create_app(story.installation, sequencer=False)
+    async def counted(self, scope, receive, send):
+        seen.append(scope["path"])
+        await right(self, scope, receive, send)
 
-
-def test_every_route_has_its_place(app):
-    placed = PUBLIC | AUTHENTICATES | GATE | CLIENT
-    unplaced = {route for route in routes(app) - placed if not PERSON.fullmatch(route)}
-    assert unplaced == set()
-    assert placed - routes(app) <= {"GET /log/proof/{event_id}"}
-
-
-def test_what_is_not_public_asks_who_calls(story, app):
-    for route in sorted(routes(app) - PUBLIC - AUTHENTICATES):
-        method, path = route.split(" ")
-        address = re.sub(r"\{resource_type\}", "Observation", path)
-        address = re.sub(r"\{[a-z_]+\}", "1", address)
-        query = "?patient=p1001" if route == "GET /fhir/{resource_type}" else ""
-        body = {"application": "SA-2026-000001", "patient": "p1001"} if route == "POST /releases" else {}
-        form = "_search" in path
-        given = {"data": {"patient": "p1001"}} if form else {"json": body} if method in ("POST", "PUT", "PATCH") else {}
-        answer = story.http.request(method, address + query, **given)
-        assert answer.status_code == 401, (route, answer.status_code, answer.text[:200])
+    monkeypatch.setattr(release_routes.GatedAnswer, "__call__", counted)
+    return seen
 
 
-def test_the_gate_is_the_only_way_out(app):
-    """The routes of the release slice that send resources build nothing but a GatedAnswer."""
-    import inspect
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who == "gate"))
+def test_a_route_of_the_gate_answers_through_it(its, gated, route):
+    method, path, headers, body = filled(route, its)
+    if route.endswith("{resource_id}"):
+        path = "/fhir/Patient/p1001"
+    answer = its.call(method, path, *headers, who="client", body=body)
+    assert answer.status == 200, answer.text[:300]
+    assert gated == [path.partition("?")[0]]
+    assert answer.headers["release-id"]
+    check_form(its.call(method, path, *headers, ("Accept-Language", "en"), body=body), path, statuses=(401,))
+    assert len(gated) == 2
 
-    from broker.release import routes as module
 
-    source = inspect.getsource(module)
-    assert source.count("GatedAnswer(") == 2  # the class, and the one place that makes it
-    assert issubclass(GatedAnswer, object)
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who != "gate"))
+def test_no_other_route_answers_through_the_gate_or_speaks_of_the_patient(its, gated, route):
+    method, path, headers, body = filled(route, its)
+    if method == "DELETE":
+        return  # It ends the session.
+    for who in ("", "client", "applicant", "manager", "auditor", "administrator"):
+        answer = its.call(method, path, *headers, who=who, body=b"" if method == "GET" else body if "_search" in path else b"[]")
+        assert not any(word in answer.body for word in ("张秀英".encode(), b"p1001-")) or SHOWS_A_PATIENT.fullmatch(route), (who, answer.text[:200])
+        assert answer.status < 500
+    assert gated == []
 
 
-@pytest.mark.parametrize("kind", sorted(definitions.resource_types()))
-def test_each_type_passes_the_gate(story, kind):
-    """Without a token no type answers with anything but a refusal, whichever way it is asked for."""
-    for address in (f"/fhir/{kind}?patient=p1001", f"/fhir/{kind}/1", f"/fhir/Patient/p1001/$everything?_type={kind}"):
-        assert story.http.get(address).status_code in (400, 401, 404), address
+KINDS = sorted(definitions.resource_types())
+
+
+def decisions(its: Caller) -> list[str]:
+    with its.story.installation.database.transaction() as session:
+        query = "SELECT type FROM audit_event WHERE type IN ('release.permitted', 'release.refused') ORDER BY xid, seq"
+        return [row[0] for row in session.connection().exec_driver_sql(query)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_type_of_fhir_passes_the_gate_by_every_way(its, kind):
+    """Without a token, 401; with one whose grant is about somebody else, a refusal and exactly one decision on record."""
+    ways = [("GET", f"/fhir/{kind}?patient=p1006"), ("GET", f"/fhir/{kind}/p1006"), ("GET", f"/fhir/Patient/p1006/$everything?_type={kind}")]
+    if kind == "Patient":
+        ways[0] = ("GET", "/fhir/Patient?_id=p1006")
+    if kind == "Consent":
+        del ways[:2]  # The registry's own routes, for people.
+    body = json.dumps({"application": its.number, "patient": "p1006", "types": [kind]}).encode()
+    for method, path, given in [*((method, path, b"") for method, path in ways), ("POST", "/releases", body)]:
+        headers = [("Content-Type", JSON), ("Accept-Language", "en")] if given else [("Accept-Language", "en")]
+        never = kind in NEVER_RELEASED and "$everything" not in path
+        check_form(its.call(method, path, *headers, body=given), path, statuses=(404, 422) if never else (401,))
+        before = len(decisions(its))
+        check_form(its.call(method, path, *headers, who="client", body=given), path, statuses=(404, 422) if never else (403, 404))
+        assert decisions(its)[before:] == ([] if never else ["release.refused"]), path
