@@ -26,7 +26,9 @@ class Related:
         self._found: dict[str, Mapping[str, Any]] = {}
         self._identified: dict[str, set[str]] = {}
         for resource in resources:
-            reference = canonical(f"{resource.get('resourceType')}/{resource.get('id')}")
+            # Without an id it has no name; one made up would count as told, and a denial that names it would apply to nobody.
+            name = resource.get("id")
+            reference = canonical(f"{resource.get('resourceType')}/{name}") if isinstance(name, str) else None
             if reference is not None:
                 self._found[reference] = resource
                 for one in tokens(resource.get("identifier")):

@@ -169,3 +169,6 @@ def test_a_resource_without_an_id_can_not_be_named():
     nameless = {"resourceType": "Organization", "identifier": [SYSTEM]}
     given = consent(provision("permit", {"actor": [{"reference": {"identifier": SYSTEM}}]}))
     assert effect(given, observation(), actor="Organization/a", related=[nameless]) == DENY
+    # The dangerous side: a refusal of somebody who can't be told must not be taken for a refusal of nobody.
+    refusal = consent(provision("permit") | {"provision": [provision("deny", {"actor": [{"reference": {"identifier": SYSTEM}}]})]})
+    assert effect(refusal, observation(), actor="Organization/a", related=[nameless]) == DENY
