@@ -12,12 +12,14 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from psycopg import DataError, OperationalError
+from pydantic import AwareDatetime, BeforeValidator
+from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,6 +42,10 @@ HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"strict-transport-security", b"max-age=31536000"),
 )
+
+
+#: Media types of errors, and of whatever else is sent.
+FHIR_JSON, JSON, PROBLEM_JSON = "application/fhir+json", "application/json", "application/problem+json"
 
 
 class NotServed(BrokerError):
@@ -142,10 +148,10 @@ def rendered(request: Request, error: BrokerError) -> Response:
     spoken = language(request)
     if path == "/fhir" or path.startswith("/fhir/"):
         body: dict[str, Any] = outcome.render(error, spoken, request_id)
-        media = "application/fhir+json"
+        media = FHIR_JSON
     elif path.startswith("/oauth2/"):
         body = {"error": "temporarily_unavailable" if error.status >= 500 else "invalid_request", "error_description": error.title("en")}
-        media = "application/json"
+        media = JSON
     else:
         body = {
             "type": f"urn:broker:problem:{error.code}",
@@ -158,7 +164,7 @@ def rendered(request: Request, error: BrokerError) -> Response:
         }
         if error.problems:
             body["errors"] = [{"path": found.path, "code": found.code, "message": sentence(found, spoken)} for found in error.problems]
-        media = "application/problem+json"
+        media = PROBLEM_JSON
     return Response(json.dumps(body, ensure_ascii=False), error.status, error.headers, media)
 
 
@@ -197,6 +203,20 @@ async def strictly(request: Request) -> None:
 
 #: To be named in ``dependencies`` of a router whose requests FastAPI reads.
 STRICT = Depends(strictly)
+
+
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*", re.ASCII)
+
+
+def _written_moment(value: object) -> object:
+    """Pydantic would also take a number, or a day, for a time."""
+    if isinstance(value, str) and _MOMENT.fullmatch(value):
+        return value
+    raise PydanticCustomError("datetime_parsing", "a time is written as RFC 3339 does")
+
+
+#: A moment as callers write it: RFC 3339, with its zone.
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_moment)]
 
 
 def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
+from broker.edge import Moment
 from broker.identity.roles import Action, Role
 
 Status = Literal["active", "suspended"]
@@ -66,7 +67,7 @@ class OrganizationIn(_In):
     kind: Kind
     relationship: Literal["internal", "external"]
     jurisdiction: Country = "CN"
-    agreement_until: AwareDatetime | None = None
+    agreement_until: Moment | None = None
     name_zh: Name
     name_en: Name
 
@@ -75,7 +76,7 @@ class OrganizationChange(_In):
     """What to change of an organisation; what is left out stays."""
 
     status: Status | None = None
-    agreement_until: AwareDatetime | None = None
+    agreement_until: Moment | None = None
     name_zh: Name | None = None
     name_en: Name | None = None
 
@@ -150,7 +151,7 @@ class ClientIn(_In):
     name: Name
     jwks: dict[str, Any]
     jwks_uri: Annotated[str, StringConstraints(max_length=500)] | None = None
-    resource_server: bool = False
+    resource_server: StrictBool = False
 
 
 class ClientChange(_In):

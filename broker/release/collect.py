@@ -24,6 +24,7 @@ import psycopg
 from broker.consent import service as consent
 from broker.consent.residual import ResourceFacts, ResourceGate
 from broker.crypto import Keys, digest
+from broker.errors import BrokerError
 from broker.fhir.checker import checker
 from broker.fhir.minimise import Withheld, compiled
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
@@ -84,6 +85,19 @@ class _Reduced(NamedTuple):
     labels: tuple[str, ...]
     body: bytes
     place: tuple[str, UUID]
+
+
+async def safely(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
+    """What :func:`page` gives, or why nothing leaves: a row that was changed, or a mistake of ours, is an outcome like any other."""
+    try:
+        return await page(cursor, keys, order)
+    except psycopg.Error:
+        raise  # Nothing more can be recorded on this connection; the intent stands.
+    except BrokerError as error:
+        return Unsafe(error.code)
+    except Exception as error:  # noqa: BLE001  (its message may hold data)
+        log.error("unexpected %s while a release was collected", type(error).__name__)  # noqa: TRY400
+        return Unsafe("release.broken")
 
 
 async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:

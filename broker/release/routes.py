@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 from broker import edge, errors
 from broker.fhir import definitions
 from broker.fhir.parse import read_json
+from broker.identity import access
+from broker.identity.access import NotAuthenticatedReason
 from broker.release import query, receipts, service
 from broker.release.answers import Kind, Ready, Refusal
 from broker.release.capability import statement
@@ -92,6 +94,34 @@ def _authorization(request: Request) -> str | None:
     return given[0] if len(given) == 1 else None
 
 
+def _authenticated(request: Request) -> None:
+    """Refuse whoever shows no token of ours before a body is read for them. What the token is good for, the gate asks."""
+    parts: Parts = request.app.state.parts
+    claims = access.claims_of(parts.keys, parts.settings, _authorization(request))
+    if isinstance(claims, NotAuthenticatedReason):
+        raise of_refusal(Refusal(Kind.UNAUTHENTICATED, (claims.code,)))
+
+
+def _body(media: str, required: tuple[str, ...], properties: dict[str, Any]) -> dict[str, Any]:
+    """A request body for the OpenAPI document; it is read here and not by FastAPI."""
+    schema = {"type": "object", "required": list(required), "additionalProperties": False, "properties": properties}
+    return {"requestBody": {"required": True, "content": {media: {"schema": schema}}}}
+
+
+_ID = {"type": "string", "pattern": r"^[A-Za-z0-9\-.]{1,64}$"}
+_RELEASE_REQUEST = _body(
+    "application/json",
+    ("application", "patient"),
+    {
+        "application": {**_ID, "description": "SA-YYYY-NNNNNN"},
+        "patient": {**_ID, "description": "Logical id of the patient"},
+        "types": {"type": "array", "items": {"type": "string"}, "description": "FHIR R4 resource types; left out: all that the grant allows"},
+    },
+)
+_SEARCH_FORM = _body(
+    "application/x-www-form-urlencoded", (), {"patient": _ID, "_id": _ID, "_count": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}}
+)
+
 TypeName = Annotated[str, Path(description="FHIR R4 resource type")]
 ResourceId = Annotated[str, Path(description="Logical id")]
 
@@ -110,9 +140,10 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
         pairs = _query(request)
         return _answer(request, pairs if isinstance(pairs, Refusal) else query.everything(patient, pairs), Form.SEARCHSET)
 
-    @router.post("/fhir/{resource_type}/_search", summary="Search by form", tags=["release"])
+    @router.post("/fhir/{resource_type}/_search", summary="Search by form", tags=["release"], openapi_extra=_SEARCH_FORM)
     async def search_by_form(request: Request, resource_type: TypeName) -> Response:
         _served(resource_type)
+        _authenticated(request)
         in_url, in_body = _query(request), _pairs(await request.body())
         if isinstance(in_url, Refusal) or isinstance(in_body, Refusal):
             return _answer(request, in_url if isinstance(in_url, Refusal) else in_body, Form.SEARCHSET)  # type: ignore[arg-type]
@@ -130,8 +161,9 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
         pairs = _query(request)
         return _answer(request, pairs if isinstance(pairs, Refusal) else query.read(resource_type, resource_id, pairs), Form.RESOURCE)
 
-    @router.post("/releases", summary="One release as one Bundle", tags=["release"])
+    @router.post("/releases", summary="One release as one Bundle", tags=["release"], openapi_extra=_RELEASE_REQUEST)
     async def releases(request: Request) -> Response:
+        _authenticated(request)
         settings = request.app.state.settings
         body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
         wanted, application = _release_request(body)

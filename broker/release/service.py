@@ -299,7 +299,7 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
 
     # 4 fetch, 5 reduce, 6 check
     order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
-    page = await _collected(connection, parts, order)
+    page = await collect.safely(connection.cursor(binary=True), parts.keys, order)
     if isinstance(page, collect.Unsafe):
         await _recorded(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
@@ -315,19 +315,6 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     # 8 record
     await _outcome(connection, permitted, ready, intent, complete=complete)
     return None
-
-
-async def _collected(connection: Connection, parts: Parts, order: collect.Order) -> collect.Page | collect.Unsafe:
-    """What may leave, or why nothing does: a row that was changed, or a mistake of ours, is on record like every other outcome."""
-    try:
-        return await collect.page(connection.cursor(binary=True), parts.keys, order)
-    except psycopg.Error:
-        raise  # Nothing more can be recorded here; the intent stands.
-    except BrokerError as error:
-        return collect.Unsafe(error.code)
-    except Exception as error:  # noqa: BLE001  (its message may hold data)
-        log.error("release: unexpected %s while it was collected", type(error).__name__)  # noqa: TRY400
-        return collect.Unsafe("release.broken")
 
 
 async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spend: bool) -> UUID | None:

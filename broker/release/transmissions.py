@@ -6,12 +6,11 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 
 from broker.audit import service as audit
 from broker.crypto import Keys
 from broker.database import SessionDep
-from broker.edge import STRICT
+from broker.edge import STRICT, Moment
 from broker.identity.access import Action, PersonCaller, require
 
 Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
@@ -28,8 +27,8 @@ def build_router(keys: Keys) -> APIRouter:
         patient: Annotated[str | None, Query(max_length=64, description="FHIR id")] = None,
         recipient: Annotated[str | None, Query(max_length=64, description="organisation id")] = None,
         application: Annotated[str | None, Query(max_length=20, description="SA-YYYY-NNNNNN")] = None,
-        since: AwareDatetime | None = None,
-        until: AwareDatetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[dict[str, Any]]:
         """Newest first. What has no outcome yet counts as disclosed."""

@@ -200,7 +200,7 @@ def test_a_route_of_the_gate_answers_through_it(its, gated, route):
     assert gated == [path.partition("?")[0]]
     assert answer.headers["release-id"]
     check_form(its.call(method, path, *headers, ("Accept-Language", "en"), body=body), path, statuses=(401,))
-    assert len(gated) == 2
+    assert len(gated) == (1 if method == "POST" else 2)  # Where there is a body, it isn't read for somebody without a token.
 
 
 @pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who != "gate"))
@@ -236,7 +236,7 @@ def test_each_type_of_fhir_passes_the_gate_by_every_way(its, kind):
     for method, path, given in [*((method, path, b"") for method, path in ways), ("POST", "/releases", body)]:
         headers = [("Content-Type", JSON), ("Accept-Language", "en")] if given else [("Accept-Language", "en")]
         never = kind in NEVER_RELEASED and "$everything" not in path
-        check_form(its.call(method, path, *headers, body=given), path, statuses=(404, 422) if never else (401,))
+        check_form(its.call(method, path, *headers, body=given), path, statuses=(404,) if never and not given else (401,))
         before = len(decisions(its))
         check_form(its.call(method, path, *headers, who="client", body=given), path, statuses=(404, 422) if never else (403, 404))
         assert decisions(its)[before:] == ([] if never else ["release.refused"]), path
