@@ -63,3 +63,22 @@ def test_a_broken_connection_is_a_no():
         raise OSError
 
     assert run(send, never) is False
+
+
+def test_a_write_that_fails_at_once_is_heard_of_before_it_counts():
+    """The transport tells of it in a later turn of the loop: a failed write of the last bytes must not look like a finished one."""
+
+    async def story():
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+        async def receive():
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if message["type"] == "http.response.body" and message["body"]:
+                loop.call_soon(ended.set)  # as asyncio's transports do after a write that failed
+
+        return await deliver(send, receive, body=b"x" * 100, headers={}, seconds=2)
+
+    assert asyncio.run(story()) is False
