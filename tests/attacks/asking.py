@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from broker.demo.story import TREATMENT, Story
 from tests.wire import Answer, call
@@ -15,13 +17,36 @@ FHIR = "application/fhir+json"
 FORM = "application/x-www-form-urlencoded"
 
 
+#: An access token lives 300 s (SMART 2.2) and a module of attacks may take longer; what is younger than this is used again.
+YOUNG_SECONDS = 45
+
+
+@dataclass
+class Credentials(Mapping[str, str]):
+    """Authorization by who calls, each got anew before it grows old: a slow machine must not make an attack out of a good request."""
+
+    makers: dict[str, Callable[[], str]]
+    held: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+    def __getitem__(self, who: str) -> str:
+        if who not in self.held or time.monotonic() - self.held[who][0] > YOUNG_SECONDS:
+            self.held[who] = time.monotonic(), self.makers[who]()
+        return self.held[who][1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+
 @dataclass(frozen=True)
 class Caller:
     """The hospital with one exchange in force, and a credential of each kind."""
 
     story: Story
     number: str  #: of the application
-    credentials: dict[str, str]  #: Authorization by who calls
+    credentials: Credentials
 
     def call(self, method: str, path: str, *headers: tuple[str, str | bytes], who: str = "", body: bytes = b"") -> Answer:
         """One request, with the credential of somebody, or with none."""
@@ -44,8 +69,9 @@ def caller(story: Story) -> Caller:
     number = story.apply("gao.min", "shengli-cardiology", "p1001", "TREAT", "consent", TREATMENT)["number"]
     story.decide(number, "song.yi", "deng.li")
     people = {"applicant": "gao.min", "manager": "deng.li", "administrator": "peng.bo", "auditor": "cao.yan"}
-    given = {part: _session(story, name) for part, name in people.items()}
-    return Caller(story, number, {**given, "client": f"Bearer {story.system('shengli-his').token(number)['access_token']}"})
+    makers = {part: lambda name=name: _session(story, name) for part, name in people.items()}
+    token = lambda: f"Bearer {story.system('shengli-his').token(number)['access_token']}"  # noqa: E731 - a maker like the others
+    return Caller(story, number, Credentials({**makers, "client": token}))
 
 
 def _session(story: Story, name: str) -> str:

@@ -72,7 +72,6 @@ def swapped(its: Caller) -> str:
     return f"{head}.{b64({**opened(good(its))[1], 'grant': '00000000-0000-0000-0000-000000000000'})}.{signature}"
 
 
-NOW = int(time.time())
 FORGED = {
     "nothing": lambda its: "",
     "a word": lambda its: "x",
@@ -89,7 +88,7 @@ FORGED = {
     "a key id that is not ours": lambda its: again(its, header={"kid": "other"}),
     "crit": lambda its: unsigned(its, "ES256", opened(good(its))[2]).replace("x", "y", 1),
     "a type that is not ours": lambda its: again(its, header={"typ": "JWT"}),
-    "expired": lambda its: again(its, exp=NOW - 1),
+    "expired": lambda its: again(its, exp=int(time.time()) - 1),
     "expired long ago": lambda its: again(its, exp=0),
     "exp a text": lambda its: again(its, exp="9999999999"),
     "exp beyond time": lambda its: again(its, exp=10**30, jti="other"),
