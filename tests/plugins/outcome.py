@@ -19,6 +19,7 @@ REPORT = Path("reports/tests.json")
 #: What a machine may lack. A test says with a marker that it needs it.
 NEEDS = {
     "opa": "a real OPA server: install Go, then `make opa`",
+    "peers": "the log's outside verifiers: install Go, then `make peers`",
     "synthea": "the Synthea patients in ../shared/data",
     "browser": "a Chromium",
 }
