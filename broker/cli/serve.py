@@ -84,7 +84,8 @@ def run(host: str, port: int, workers: int = 1) -> None:
     from broker.database import stop_embedded
 
     config = uvicorn.Config(
-        "broker.app:from_settings", factory=True, host=host, port=port, workers=workers, http=UnbufferedProtocol, log_level="warning",
+        "broker.app:from_settings", factory=True, host=host, port=port, workers=workers, log_level="warning",
+        http=UnbufferedProtocol, loop="asyncio",  # Another loop has transports of its own, which may keep bytes back.
         proxy_headers=False, server_header=False, date_header=True, lifespan="on", timeout_keep_alive=30, h11_max_incomplete_event_size=65_536,
     )  # fmt: skip
     console.print(f"[bold]http://{host}:{port}[/]  (Ctrl+C stops)", highlight=False)

@@ -13,7 +13,7 @@ from typing import Any
 from joserfc.jwk import ECKey, RSAKey
 from sqlmodel import Session
 
-from broker import demo_data
+from broker import clock, demo_data
 from broker.app import Installation
 from broker.identity import service as identity
 from broker.identity.access import Role
@@ -51,7 +51,7 @@ class Cast:
 
 def seed(installation: Installation) -> Cast:
     """Make the hospital. Passwords and client keys are new each time."""
-    hospital = demo_data.hospital()
+    hospital = demo_data.hospital(clock.today())
     passwords = {one["username"]: secrets.token_urlsafe(12) for one in hospital["people"]}
     keys: dict[str, ECKey | RSAKey] = {one["id"]: _key(one["alg"]) for one in hospital["clients"]}
     with installation.database.transaction() as session:
@@ -61,9 +61,9 @@ def seed(installation: Installation) -> Cast:
             _person(session, one, passwords[one["username"]])
         for one in hospital["clients"]:
             _client(session, one, keys[one["id"]])
-    for bundle in demo_data.bundles():
+    for bundle in demo_data.bundles(clock.today()):
         records.ingest_bundle(installation.database, installation.keys, bundle, source="demo")
-    return Cast(passwords, keys, {one.id: one for one in map(_patient, demo_data.patients())}, hospital)
+    return Cast(passwords, keys, {one.id: one for one in map(_patient, demo_data.patients(clock.today()))}, hospital)
 
 
 def _key(alg: str) -> ECKey | RSAKey:

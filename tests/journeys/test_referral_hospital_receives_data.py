@@ -15,7 +15,7 @@ from collections import Counter
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 
-from broker import demo_data
+from broker import clock, demo_data
 from broker.demo.client import expect
 from broker.demo.consents import revocation
 from broker.demo.story import TREATMENT, Story
@@ -39,7 +39,7 @@ def fetch(story: Story, exchange: dict, path: str):
 
 
 def stored() -> list[dict]:
-    bundles = [json.loads(bundle) for bundle in demo_data.bundles()]
+    bundles = [json.loads(bundle) for bundle in demo_data.bundles(clock.today())]
     return [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from datetime import date, timedelta
 
 import pytest
 from fhir.resources.R4B import get_fhir_model_class
@@ -127,3 +128,18 @@ def test_the_cast_of_the_story_is_there():
     assert story["information_manager"] != story["second_information_manager"]
     assert {client["organization"] for client in hospital["clients"]} <= set(organizations)
     assert story["client"] in {client["id"] for client in hospital["clients"]}
+
+
+@pytest.mark.parametrize("weeks", [-3, 0, 1, 260, 700])
+def test_the_records_stay_as_old_as_they_were(weeks):
+    """Else a look-back of so many days would let less and less of the story through."""
+    written = demo_data.WRITTEN_FOR
+    on = written + timedelta(weeks=weeks, days=4)
+    day = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
+    for then, now in zip([*demo_data.bundles(), json.dumps(demo_data.hospital()).encode()],
+                         [*demo_data.bundles(on), json.dumps(demo_data.hospital(on)).encode()], strict=True):  # fmt: skip
+        assert len(then) == len(now)
+        born = re.findall(rb'"birthDate": "[0-9-]+"', then)
+        assert born == re.findall(rb'"birthDate": "[0-9-]+"', now)
+        days = [day.findall(re.sub(r'"birthDate": "[0-9-]+"', "", text.decode())) for text in (then, now)]
+        assert {(date.fromisoformat(b) - date.fromisoformat(a)).days for a, b in zip(*days, strict=True)} <= {7 * weeks}
