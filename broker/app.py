@@ -28,6 +28,7 @@ from broker.feedback import service as feedback
 from broker.feedback.routes import build_router as feedback_router
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
+from broker.notifications.routes import build_router as notifications_router
 from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.routes import build_router as opa_router
@@ -133,6 +134,7 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
     catalogue = policy.catalogue()
     for router in (
         identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
+        notifications_router(keys=installation.keys, settings=chosen),
         log_router(require(Action.LOG_READ)),
         opa_router(),
         consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ)),

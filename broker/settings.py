@@ -23,6 +23,7 @@ SECRETS = (
     "token_signing_key",
     "log_signing_key",
     "opa_token",
+    "smtp_password",
 )
 
 
@@ -74,6 +75,18 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
     max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")
+    smtp_host: str | None = Field(None, description="Mail server that takes notifications. Unset: none are mailed.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="How the way to the mail server is encrypted; `none` only for a server on the same machine."
+    )
+    smtp_user: str | None = Field(None, description="User name at the mail server, if it asks for one.")
+    smtp_password: SecretStr | None = Field(None, description="Password at the mail server.")
+    mail_from: str = Field("broker@hospital.example", description="Sender of mailed notifications.")
+    webhook_networks: str = Field(
+        "",
+        description="Private networks to which webhooks may go, such as 10.20.0.0/16, separated by commas. Unset: public addresses by https alone.",
+    )
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
 
 

@@ -71,6 +71,17 @@ TABLE = {
     "GET /api/v1/applications/{ref}/exchange": "person",
     "POST /api/v1/applications/{ref}/feedback": "person",
     "GET /api/v1/applications/{ref}/feedback": "person",
+    "GET /api/v1/notifications": "person",
+    "POST /api/v1/notifications/read": "person",
+    "POST /api/v1/notifications/{notification}/read": "person",
+    "GET /api/v1/me/channels": "person",
+    "POST /api/v1/me/channels": "person",
+    "DELETE /api/v1/me/channels/{channel}": "person",
+    **{
+        f"{method} /api/v1/{whose}/channels{one}": f"person:{action}"
+        for whose, action in (("organizations/{organization_id}", "organization.write"), ("clients/{client_id}", "client.write"))
+        for method, one in (("GET", ""), ("POST", ""), ("DELETE", "/{channel}"))
+    },
     "GET /api/v1/transmissions": "person:transmission.read",
     "GET /log/tile/entries/{path:path}": "person:log.read",
     "POST /fhir/Consent": "person:consent.write",

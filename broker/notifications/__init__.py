@@ -1,0 +1,1 @@
+"""Telling people and systems what waits for them: an inbox of rows, and an outbox to mail and webhooks. Never with a patient's data."""

@@ -1,0 +1,122 @@
+"""Everything that can be told, in both languages: one line for each kind, and no other words are ever sent.
+
+A kind names its facts; they stand in the texts in braces. ``path`` leads to the page where the matter is dealt with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import Formatter
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is said: a subject line and a sentence that says what to do."""
+
+    subject_en: str
+    subject_zh: str
+    body_en: str
+    body_zh: str
+    path: str  #: below BROKER_BASE_URL
+
+    @property
+    def facts(self) -> frozenset[str]:
+        """The names of the facts that the texts and the path speak of."""
+        texts = (self.subject_en, self.subject_zh, self.body_en, self.body_zh, self.path)
+        return frozenset(name for text in texts for _, name, _, _ in Formatter().parse(text) if name)
+
+
+_APPLICATION = "/console/applications/{application}"
+
+KINDS: dict[str, Kind] = {
+    # -- applications --
+    "application.to-endorse": Kind(
+        "{application} waits for your endorsement", "{application} 待您审签",
+        "The application {application} was submitted. Please endorse, return or refuse it by {due}.",
+        "共享申请 {application} 已提交，请于 {due} 前审签、退回或拒绝。", _APPLICATION,
+    ),
+    "application.to-decide": Kind(
+        "{application} waits for your decision", "{application} 待您审批",
+        "The application {application} was endorsed. Please review and decide by {due}.",
+        "共享申请 {application} 已审签，请于 {due} 前审查并作出决定。", _APPLICATION,
+    ),
+    "application.overdue": Kind(
+        "{application} is late", "{application} 已逾期",
+        "The application {application} ({urgency}) waits at the step {step} since its deadline {due}. Please deal with it now.",
+        "共享申请 {application}（{urgency}）在“{step}”环节已超过期限 {due}，请立即办理。", _APPLICATION,
+    ),
+    "application.approved": Kind(
+        "{application} was approved", "{application} 已批准",
+        "Your application {application} was approved. The grant is valid until {until}.",
+        "您的共享申请 {application} 已批准，共享授权有效期至 {until}。", _APPLICATION,
+    ),
+    "application.returned": Kind(
+        "{application} was returned to you", "{application} 已退回",
+        "Your application {application} was returned. Read the reason, change it and submit it again.",
+        "您的共享申请 {application} 已退回，请查看理由、修改后重新提交。", _APPLICATION,
+    ),
+    "application.refused": Kind(
+        "{application} was refused", "{application} 已拒绝",
+        "Your application {application} was refused. The reason stands with it.",
+        "您的共享申请 {application} 已被拒绝，理由见申请页面。", _APPLICATION,
+    ),
+    # -- grants --
+    "grant.ended": Kind(
+        "The grant of {application} has ended", "{application} 的共享授权已终止",
+        "The sharing grant of {application} is now: {state}. No more data are sent under it.",
+        "{application} 的共享授权现为“{state}”，不再据此传输数据。", _APPLICATION,
+    ),
+    "grant.expiring": Kind(
+        "The grant of {application} ends on {until}", "{application} 的共享授权将于 {until} 到期",
+        "The sharing grant of {application} ends on {until}. If it is still needed, renew it before then.",
+        "{application} 的共享授权将于 {until} 到期；如仍需要，请在此之前办理续期。", _APPLICATION,
+    ),
+    "terms.to-accept": Kind(
+        "Terms of use are to be accepted", "请接受使用条款",
+        "The terms of use {agreement}, version {version}, are to be accepted before data can be sent to your organisation.",
+        "使用条款 {agreement} 第 {version} 版须先行接受，方可向贵机构传输数据。", "/console/agreements/{agreement}",
+    ),
+    # -- workforce --
+    "qualification.expiring": Kind(
+        "A qualification ends on {until}", "资质将于 {until} 到期",
+        "The qualification {number} ({kind}) ends on {until}. After that it no longer counts when applying, approving or receiving.",
+        "资质 {number}（{kind}）将于 {until} 到期，此后在申请、审批和接收数据时均不再有效。", "/console/workforce",
+    ),
+    "training.expiring": Kind(
+        "Training {course} ends on {until}", "培训 {course} 将于 {until} 到期",
+        "The training {course} is valid until {until}. Please repeat it: without it nobody may apply or approve.",
+        "培训 {course} 有效期至 {until}，请按时复训；未经培训不得申请或审批。", "/console/workforce",
+    ),
+    # -- feedback --
+    "feedback.due": Kind(
+        "Feedback on {application} is due on {due}", "{application} 的使用反馈应于 {due} 前提交",
+        "Please report by {due} how the data of {application} were used.",
+        "请于 {due} 前反馈 {application} 所得数据的使用情况。", _APPLICATION,
+    ),
+    "feedback.overdue": Kind(
+        "Feedback on {application} is overdue", "{application} 的使用反馈已逾期",
+        "Feedback on {application} was due on {due}. New applications are held back until it is given.",
+        "{application} 的使用反馈应于 {due} 前提交，现已逾期；补交之前不能提交新的申请。", _APPLICATION,
+    ),
+    "concern.raised": Kind(
+        "{number} was raised", "收到 {number}",
+        "A {kind} was raised under {number}. Please answer it by {due}.",
+        "收到编号 {number} 的{kind}，请于 {due} 前答复。", "/console/concerns/{number}",
+    ),
+    "concern.answered": Kind(
+        "{number} was answered", "{number} 已答复",
+        "What you raised under {number} was answered.",
+        "您提出的 {number} 已有答复。", "/console/concerns/{number}",
+    ),
+    # -- review --
+    "review.action-due": Kind(
+        "A corrective action is due on {due}", "整改措施应于 {due} 前完成",
+        "The corrective action {action} of the review {quarter} is due on {due}.",
+        "{quarter} 季度审计的整改措施 {action} 应于 {due} 前完成。", "/console/reviews/{quarter}",
+    ),
+    "recertification.due": Kind(
+        "Access rights are to be confirmed by {due}", "请于 {due} 前确认访问权限",
+        "In the review {quarter}, {count} access rights are yours to confirm. What is not confirmed by {due} is revoked.",
+        "{quarter} 季度审计中有 {count} 项访问权限待您确认；{due} 前未确认的将被撤销。", "/console/reviews/{quarter}",
+    ),
+}  # fmt: skip
