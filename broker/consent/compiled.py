@@ -34,7 +34,7 @@ class Residual:
             if value["format"] != FORMAT:
                 return cls.unreadable(consent, version)
             provisions = tuple(_provision(one) for one in value["rules"])
-            if any(one.number != index or (one.parent is not None and one.parent >= index) for index, one in enumerate(provisions)):
+            if not provisions or any(one.number != index or (one.parent is not None and one.parent >= index) for index, one in enumerate(provisions)):
                 return cls.unreadable(consent, version)
             return cls(consent, version, Scope(value["scope"]), _span(value["span"]), provisions)
         except (KeyError, TypeError, ValueError, AttributeError):
@@ -42,6 +42,8 @@ class Residual:
 
     def to_json(self) -> dict[str, Any]:
         """The rules as JSON: codes, references and epoch seconds; no names, no text, nothing of who the patient is."""
+        if not self.readable:
+            return {"format": FORMAT}  # Without rules it is read back as one that is not understood.
         return {"format": FORMAT, "scope": self.scope, "span": [self.span.start, self.span.end], "rules": [_written(one) for one in self.provisions]}
 
     @property

@@ -22,11 +22,13 @@ from broker.audit.events import Event
 from broker.consent.compiled import compile_statement
 from broker.consent.enforceability import Report, examine
 from broker.consent.errors import KeyReused, NoSuchConsent, NotEnforceable, Superseded, UnknownPatient
+from broker.consent.in_force import stored_teams
 from broker.consent.lifecycle import Change, State, move
 from broker.consent.models import Consent, ConsentVersion
-from broker.consent.references import canonical
+from broker.consent.references import canonical, type_of
 from broker.consent.related import Related
 from broker.consent.sealing import opened, sealed
+from broker.consent.teams import TEAMS, members
 from broker.consent.values import Statement
 from broker.crypto import Keys
 from broker.database import close_gate
@@ -69,7 +71,7 @@ def file(
     the same identifier, or a withdrawal since the consent was given, is on file. A consent with the identifier of an older one, or
     that names it, takes its place. ``request_key`` (Idempotency-Key) makes a repeated request the same one.
     """
-    report = examine(consent, actor=partial(_actors, session, consent.get("contained")))
+    report = examine(consent, actor=partial(_actors, session, keys, consent.get("contained")))
     if not report.enforceable:
         raise NotEnforceable(report)
     patient_key = _patient(session, keys, report.patient or {})
@@ -155,11 +157,17 @@ def _same_request(session: Session, token: bytes) -> Consent | None:
     return session.exec(select(Consent).where(Consent.request_token == token)).first()
 
 
-def _actors(session: Session, contained: Any, reference: Mapping[str, Any]) -> frozenset[str] | None:
-    """Whom an actor of a consent names: organisations of the registry, alone or as members of a contained group.
+def _actors(session: Session, keys: Keys, contained: Any, reference: Mapping[str, Any]) -> frozenset[str] | None:
+    """Whom an actor of a consent names: organisations of the registry, alone, as members of a contained group, or a stored team of them.
 
-    A release goes to an organisation, so that a rule about one person could not be enforced and is not resolved.
+    A release goes to an organisation, so that a rule about one person could not be enforced and is not resolved. A stored Group or
+    CareTeam stays under its own name: who its members are is asked at each use.
     """
+    team = canonical(reference.get("reference"))
+    if team is not None and type_of(team) in TEAMS:
+        named = members(team, stored_teams(session, keys, {team}), clock.epoch(clock.now()))
+        known = named is not None and all(type_of(one) in TEAMS or _organization(session, one) for one in named)
+        return frozenset({team}) if known else None
     named = Related().actor(reference, contained)
     if named is None or not all(_organization(session, one) for one in named):
         return None

@@ -29,6 +29,11 @@ SENTENCES: dict[str, tuple[str, str, str]] = {
         "按 FHIR R4 解释执行：该资源及其引用的资源。",
         "informational",
     ),
+    "members-at-use": (
+        "Enforced for whoever is a member at the time of each release.",
+        "按每次传输时的成员执行。",
+        "informational",
+    ),
     "kept": ("Kept and shown; it sets no rule.", "予以保存并显示，不构成规则。", "informational"),
     "scope-absent": ("Not given; read as patient-privacy.", "未填写，按 patient-privacy 理解。", "informational"),
     "open-actors": (

@@ -15,6 +15,7 @@ from broker import clock
 from broker.consent.compiled import Residual
 from broker.consent.residual import Use, facts_for
 from broker.consent.sealing import opened
+from broker.consent.teams import MAX_TEAMS, Team, settled, teams_named, teams_within
 from broker.crypto import Keys, KeyUnusable
 from broker.identity import service as identity
 from broker.policy.facts import ConsentFacts
@@ -58,5 +59,32 @@ def consent_facts(session: Session, keys: Keys, patient_key: UUID, recipient: st
     identity's UnknownOrganization.
     """
     vault = records.open_vault(session, keys, patient_key)
-    actors = frozenset(f"Organization/{one.id}" for one in identity.lineage(session, recipient))
-    return facts_for(in_force(session, vault), Use(actors, purpose, clock.epoch(at)), vault.epoch)
+    residuals, use = settle(session, keys, in_force(session, vault), use_of(session, recipient, purpose, at))
+    return facts_for(residuals, use, vault.epoch)
+
+
+def use_of(session: Session, recipient: str, purpose: str, at: datetime) -> Use:
+    """An organisation's use for a purpose: it is meant by its own name and by those of the organisations it is part of.
+
+    Raises identity's UnknownOrganization.
+    """
+    return Use(frozenset(f"Organization/{one.id}" for one in identity.lineage(session, recipient)), purpose, clock.epoch(at))
+
+
+def settle(session: Session, keys: Keys, residuals: Sequence[Residual], use: Use) -> tuple[tuple[Residual, ...], Use]:
+    """The residuals and the use with the teams answered for that the consents name, as they stand in the records now."""
+    return settled(residuals, use, stored_teams(session, keys, teams_named(residuals)))
+
+
+def stored_teams(session: Session, keys: Keys, wanted: Iterable[str]) -> dict[str, Team]:
+    """These Groups and CareTeams as they are stored, with the teams within them; absent: not stored, or too many."""
+    found: dict[str, Team] = {}
+    waiting = sorted(wanted)
+    while waiting and len(found) < MAX_TEAMS:
+        reference = waiting.pop(0)
+        kind, _, name = reference.partition("/")
+        body = None if reference in found else records.resource_of(session, keys, kind, name)
+        if body is not None:
+            found[reference] = orjson.loads(body)
+            waiting += sorted(teams_within(found[reference]))
+    return found

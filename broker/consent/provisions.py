@@ -224,7 +224,9 @@ class ProvisionReader:
             if named is None:
                 self.report.refused(f"{where}.reference", "actor-unresolved")
             else:
-                self.report.enforced(f"{where}.reference")
+                self.report.enforced(
+                    f"{where}.reference", "members-at-use" if any(type_of(one) in ("Group", "CareTeam") for one in named) else "enforced"
+                )
                 found |= named
         if roles == {"IRCP"}:
             self.information_recipients.add(provision.number)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from broker.consent.enforceability import Report, examine
 from broker.consent.filing import Filed, Revoked, file, revoke
-from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residuals, residuals_from_rows
+from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residuals, residuals_from_rows, settle, use_of
 from broker.consent.register import Found, Shown, history, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
+from broker.consent.teams import MAX_TEAMS, settled, teams_named, teams_within
 
 __all__ = [
+    "MAX_TEAMS",
     "RESIDUALS_SQL",
     "Filed",
     "Found",
@@ -34,4 +36,9 @@ __all__ = [
     "residuals_from_rows",
     "revoke",
     "search",
+    "settle",
+    "settled",
+    "teams_named",
+    "teams_within",
+    "use_of",
 ]

@@ -29,6 +29,7 @@ SHARED_TYPES = frozenset(
             "Device",
             "DeviceDefinition",
             "DeviceMetric",
+            "Group",
         ),
         *("Endpoint", "HealthcareService", "InsurancePlan", "Library", "Location", "Measure", "Medication", "MedicationKnowledge", "NamingSystem"),
         *("ObservationDefinition", "Organization", "OrganizationAffiliation", "PlanDefinition", "Practitioner", "PractitionerRole", "Questionnaire"),

@@ -6,7 +6,7 @@ from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
-from broker.records.lookup import match
+from broker.records.lookup import match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, open_vault
@@ -47,6 +47,7 @@ __all__ = [
     "read",
     "read_linked",
     "read_one",
+    "resource_of",
     "spoken",
     "unwrap",
     "vault",

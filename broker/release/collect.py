@@ -153,8 +153,8 @@ class _Reducer:
         named = plan.types if not wanted.types or self.through_others else {name: one for name, one in plan.types.items() if name in wanted.types}
         self.windows = {name: _window(one) for name, one in named.items()}
         above = CONFIDENTIALITY[CONFIDENTIALITY.index(plan.ceiling) + 1 :]
-        free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
-        self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=free_text))
+        self.free_text = any(part in records.FREE_TEXT for kept in plan.types.values() for path in kept.elements for part in path.split("."))
+        self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=self.free_text))
         self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
         self.pseudonym: Callable[[str, str], str] | None = (
@@ -172,13 +172,15 @@ class _Reducer:
     def consented(self, opened: records.Opened) -> bool:
         """Whether the patient's consents let this resource go. Where they look at nothing but type and labels, once for each pair."""
         gate = self.order.gate
+        # A denial with conditions is not among the labels denied in SQL: where notes leave, what only they say is asked about here.
+        labels = (*opened.labels, *opened.in_text) if self.free_text else opened.labels
         if gate.by_kind:
-            kind = (opened.type, opened.labels)
+            kind = (opened.type, labels)
             if kind not in self.verdicts:
-                facts = ResourceFacts(opened.type, opened.id, opened.labels)
+                facts = ResourceFacts(opened.type, opened.id, labels)
                 self.verdicts[kind] = gate.allows(facts, consent_required=self.order.consent_required)
             return self.verdicts[kind]
-        facts = consent.facts_of(orjson.loads(opened.body), opened.labels) if gate.needs else ResourceFacts(opened.type, opened.id, opened.labels)
+        facts = consent.facts_of(orjson.loads(opened.body), labels) if gate.needs else ResourceFacts(opened.type, opened.id, labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
     def each(self, vault: records.Vault, rows: Sequence[records.Row]) -> list[_Reduced]:

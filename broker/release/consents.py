@@ -36,6 +36,8 @@ async def consented(
     may name it; ``at``: the second of the use.
     """
     use = Use(actors=frozenset(f"Organization/{one}" for one in lineage), purpose=purpose, at=at)
+    if teams := consent.teams_named(residuals):
+        residuals, use = consent.settled(residuals, use, await _teams(cursor, keys, vault, teams))
     gate = gate_for(residuals, use)
     if gate.anchors_needed:
         gate = gate_for(residuals, use, (await _anchored(cursor, keys, vault, gate)).get)
@@ -50,4 +52,21 @@ async def _anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: Reso
         row = await records.read_one(cursor, keys, kind, name)
         if row is not None and row.patient_key == vault.patient_key:
             found[reference] = consent.facts_of(orjson.loads(records.open_row(vault, row).body), ()).references
+    return found
+
+
+async def _teams(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The Groups and CareTeams that consents name, and those within them, as they are stored at this moment; absent: can't be told."""
+    found: dict[str, dict[str, Any]] = {}
+    waiting = sorted(wanted)
+    while waiting and len(found) < consent.MAX_TEAMS:
+        reference = waiting.pop(0)
+        kind, _, name = reference.partition("/")
+        row = None if reference in found else await records.read_one(cursor, keys, kind, name)
+        if row is None:
+            continue
+        opened = vault if row.patient_key == vault.patient_key else await records.vault(cursor, keys, row.patient_key)
+        if opened is not None:
+            found[reference] = orjson.loads(records.open_row(opened, row).body)
+            waiting += sorted(consent.teams_within(found[reference]))
     return found

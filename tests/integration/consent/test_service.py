@@ -397,3 +397,17 @@ def test_a_release_reads_the_same_on_its_raw_connection(database, keys, house):
         expected = in_force(session, keys, house["p1"])
     assert asyncio.run(read()) == expected
     assert UUID(expected[0].consent) == filed.id
+
+
+def test_a_consent_of_r5_is_filed_enforced_and_kept_as_given(database, keys, house):
+    """PI-3.1: ``decision`` and a list of provisions; what comes back is what was given, with the registry's id, version and status."""
+    given = factory.r5("permit", factory.labels("PSY"), factory.actors("Organization/renhe"), controller=[{"reference": "Organization/shengli"}])
+    with database.transaction() as session:
+        filed = factory.file(session, keys, given)
+        assert filed.report.detected.dialect.value == "r5-decision"
+        shown = json.loads(service.read(session, keys, filed.id).body)
+        residuals = in_force(session, keys, house["p1"])
+    assert {name: value for name, value in shown.items() if name not in ("id", "meta")} == given
+    assert evaluate_base(residuals, use()).effect is Effect.PERMIT
+    assert evaluate_base(residuals, use(actors=frozenset({"Organization/renhe"}))).effect is Effect.DENY  # The opposite of its decision.
+    assert gate_for(residuals, use()).verdict(ResourceFacts("Condition", "c", ("R", "PSY"))).effect is Effect.DENY

@@ -258,3 +258,11 @@ def test_what_was_kept_and_can_not_be_read_denies(value):
 def test_a_consent_that_is_not_in_force_compiles_to_a_denial():
     assert not compile_statement(read(permit() | {"status": "draft"}).statement, "c", 1).readable
     assert not compile_statement(read(permit() | {"implicitRules": "urn:x"}).statement, "c", 1).readable
+
+
+def test_a_consent_that_is_not_understood_still_denies_once_it_was_kept():
+    """PI-3.1: kept as an empty list of rules it would be silent, and a release on another basis would pass it."""
+    (kept,) = compiled(consent(provision("permit", modifierExtension=[{"url": "urn:x"}])))
+    assert not kept.readable
+    assert gate_for([kept], use()).verdict(resource()).reason is Reason.UNENFORCEABLE
+    assert not Residual.from_json("c", 1, {"format": FORMAT, "scope": "patient-privacy", "span": [None, None], "rules": []}).readable
