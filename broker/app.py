@@ -17,11 +17,13 @@ from fastapi.responses import JSONResponse
 
 from broker import __version__, clock, edge
 from broker.applications.routes import build_router as applications_router
-from broker.applications.service import GrantRegister
+from broker.applications.service import GrantRegister, Means
 from broker.audit.routes import build_router as log_router
 from broker.audit.sequencer import Sequencer
 from broker.consent import service as consent
 from broker.consent.routes import build_router as consent_router
+from broker.console import routes as console
+from broker.console.desk import Desk
 from broker.crypto import Keys, KeyUnusable, load_keys
 from broker.database import Database, server_url
 from broker.feedback import service as feedback
@@ -154,8 +156,36 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
         operations(installation),
     ):
         app.include_router(router)
+    pages = console.build(_desk(app, installation, catalogue))
+    app.include_router(pages.router)
+    app.state.error_pages = {console.PREFIX: pages.error}
     app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue) -> Desk:
+    """What the console's pages need."""
+    purposes, bases = policy.purposes(), policy.lawful_bases()
+    means = Means(
+        keys=installation.keys,
+        engine=installation.engine,
+        consent_facts=consent_facts(installation.keys),
+        data_classes=catalogue.types_of,
+        holds=feedback.holds(installation.settings.feedback_days),
+        purposes=frozenset(purposes),
+        lawful_bases=frozenset(bases),
+    )
+    return Desk(
+        settings=installation.settings,
+        keys=installation.keys,
+        database=installation.database,
+        means=means,
+        preview=preview_of(app),
+        catalogue=catalogue,
+        purposes=purposes,
+        lawful_bases=bases,
+        reasons=policy.reasons(),
+    )
 
 
 def _document(app: FastAPI, plain: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -142,8 +142,20 @@ def language(request: Request) -> str:
     return "zh" if settings is None else settings.language
 
 
+#: Shows an error in a form of its own.
+ErrorPage = Callable[[Request, BrokerError], Response]
+
+
+def _error_page(request: Request) -> ErrorPage | None:
+    """Who shows errors under this path, where the app names somebody: ``app.state.error_pages``, by the first step of the path."""
+    pages: dict[str, ErrorPage] = getattr(request.app.state, "error_pages", {}) if "app" in request.scope else {}
+    return pages.get("/" + request.url.path.split("/")[1])
+
+
 def rendered(request: Request, error: BrokerError) -> Response:
     """The error in the form that its path asks for."""
+    if (page := _error_page(request)) is not None:
+        return page(request, error)
     path, request_id = request.url.path, request.scope.get("state", {}).get("request_id", "")
     spoken = language(request)
     if path == "/fhir" or path.startswith("/fhir/"):

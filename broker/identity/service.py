@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from broker.identity.access_token import audience, issuer, public_jwks
 from broker.identity.clients import change_client, client, clients, register_client, set_client_keys
-from broker.identity.login import LoginRefused, SessionGiven, authenticate, caller_for, open_session, organization_active, sign_in
+from broker.identity.login import (
+    LoginRefused,
+    SessionGiven,
+    authenticate,
+    caller_for,
+    caller_of_session,
+    close_session,
+    open_session,
+    organization_active,
+    sign_in,
+)
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
 from broker.identity.people import add_person, change_person, offices, people, person, set_password, set_roles
 from broker.identity.tokens import revoke_token
@@ -21,11 +31,13 @@ __all__ = [
     "authenticate",
     "below",
     "caller_for",
+    "caller_of_session",
     "change_client",
     "change_organization",
     "change_person",
     "client",
     "clients",
+    "close_session",
     "issuer",
     "lineage",
     "offices",

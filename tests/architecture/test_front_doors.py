@@ -21,11 +21,14 @@ VALUES = {
     "policy": {"facts", "decision"},
     "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker"},
     "consent": {"residual"},
+    # Forms that come in over HTTP, whichever way: the console's pages fill in the same ones as the API's callers.
+    "applications": {"schemas"},
+    "feedback": {"schemas"},
 }
 
 #: Who puts the parts together and therefore knows what lies behind the doors, and how far.
 BUILDERS = {
-    "app": {"routes", "sequencer", "preview", "transmissions"},
+    "app": {"routes", "sequencer", "preview", "transmissions", "desk"},
     # The story plays the auditor too, with the tools that an auditor has.
     "demo": {"export", "note", "sources", "store", "verify"},
 }

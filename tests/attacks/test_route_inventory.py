@@ -2,7 +2,8 @@
 
 ``gate``: answers with a GatedAnswer, the one way out for a patient's data. ``client``: a client's own token. ``public``, or
 ``proof`` where the request itself holds a password or a signed assertion. ``person``: who is signed in, whose own rights the verb
-then asks for; ``person:<action>``: whose role permits the action.
+then asks for; ``person:<action>``: whose role permits the action. ``page`` and ``page:<action>``: the same at the console, by the
+cookie of a session; ``page-form``: also with the token of that session's forms, as every form has that changes something.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from broker.app import create_app
+from broker.console import door
 from broker.fhir import definitions
 from broker.identity import access
 from broker.identity.access import Action
@@ -98,6 +100,17 @@ TABLE = {
     "POST /releases": "gate",
     "GET /releases/{release_id}": "client",
     "GET /releases/{release_id}/receipt": "client",
+    # -- the console --
+    "GET /console/static/{version}/{name}": "public",
+    "GET /console/login": "public",
+    "POST /console/login": "proof",
+    "POST /console/language": "public",
+    "GET /console": "page",
+    "GET /console/": "page",
+    "GET /console/{rest:path}": "page",
+    "POST /console/logout": "page-form",
+    "GET /console/account": "page",
+    "POST /console/account/password": "page-form",
 }
 #: What a person who may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
 SHOWS_A_PATIENT = re.compile(r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/Consent.*")
@@ -157,11 +170,31 @@ def test_a_route_asks_for_whom_the_table_says(found, route):
         assert who == "public"
         return
     runs = needed(found[route].dependant)
+    page, action = who.startswith("page"), who.partition(":")[2]
+    assert (door.visitor in runs) == page
+    assert {one for one in Action if door.require(one) in runs} == ({Action(action)} if page and action else set())
+    # A form that changes something is never taken from another site.
+    assert (door.posted in runs) == who.startswith("page-form")
+    assert page <= (who.startswith("page-form") == route.startswith("POST"))
+    assert (door.posted in runs or door.sent in runs) == (route.startswith("POST /console"))
+    if page:
+        return
     assert (access.person in runs) == who.startswith("person")
     assert {action for action in Action if access.require(action) in runs} == ({Action(who.partition(":")[2])} if ":" in who else set())
 
 
-@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who not in ("public", "proof")))
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who.startswith("page")))
+def test_a_page_is_for_whoever_is_signed_in_at_the_console(its, route):
+    """An API credential is none here, and nobody is led to the login page with what they meant to change."""
+    method, path, headers, body = filled(route, its)
+    for who in ("", "manager", "client"):
+        answer = its.call(method, path, *headers, ("Sec-Fetch-Site", "same-origin"), who=who, body=body)
+        assert answer.status == 303
+        assert answer.headers["location"].startswith("/console/login")
+        assert not answer.body
+
+
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if not who.startswith(("public", "proof", "page"))))
 def test_without_credentials_it_is_a_401_of_the_right_form(its, route):
     method, path, headers, body = filled(route, its)
     for language in ("en", "zh"):

@@ -1,0 +1,31 @@
+"""What the pages need from the rest of the house, put together once by ``broker/app.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from broker.applications.service import Means, Preview
+from broker.crypto import Keys
+from broker.database import Database
+from broker.policy.service import Catalogue, Text
+from broker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Handed to every page.
+
+    ``means``, ``preview``: as applications' own routes have them. ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
+    policy's names in both languages.
+    """
+
+    settings: Settings
+    keys: Keys
+    database: Database
+    means: Means
+    preview: Preview
+    catalogue: Catalogue
+    purposes: Mapping[str, Text]
+    lawful_bases: Mapping[str, Text]
+    reasons: Mapping[str, Text]

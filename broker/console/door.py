@@ -1,0 +1,146 @@
+"""Who is at the page, and whether a form was really sent from one of ours.
+
+The session is a row in the database; the browser holds its secret in a cookie that scripts can't read. A form that changes
+something must come from this origin, by what the browser says of it (Fetch Metadata, or Origin), and carry the token of its session.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Depends, Request
+
+from broker.console.errors import NotFromHere, SignInFirst
+from broker.crypto import Keys
+from broker.database import Database
+from broker.errors import Forbidden, Malformed
+from broker.identity import service as identity
+from broker.identity.access import Action, PersonCaller
+from broker.identity.models import Organization
+from broker.settings import Settings
+
+#: Fields that one form may have; a list of 500 patients has four each.
+MAX_FIELDS = 4000
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who is signed in at the console. ``csrf`` is the token that forms of this session carry."""
+
+    caller: PersonCaller
+    name: str
+    home: Organization
+    secret: str = field(repr=False)
+    csrf: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a form sent: each field with its values, in their order, without surrounding space."""
+
+    fields: tuple[tuple[str, str], ...]
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a field that isn't empty."""
+        return [value for key, value in self.fields if key == name and value]
+
+    def one(self, name: str) -> str:
+        """The value of a field, or "". Raises Malformed where it stands more than once."""
+        found = [value for key, value in self.fields if key == name]
+        if len(found) > 1:
+            raise Malformed("A field is given more than once.")
+        return found[0] if found else ""
+
+    def has(self, name: str) -> bool:
+        """Whether a field was sent, such as the button that was pressed or a box that was ticked."""
+        return any(key == name for key, _ in self.fields)
+
+
+def cookie_name(settings: Settings) -> str:
+    """``__Host-`` binds a cookie to this very host and path (RFC 6265bis 4.1.3.2), which browsers do over https alone."""
+    return "__Host-broker" if settings.base_url.startswith("https:") else "broker"
+
+
+def csrf_token(keys: Keys, secret: str) -> str:
+    """The token of a session's forms: nobody who doesn't hold its secret can make it."""
+    return base64.urlsafe_b64encode(keys.blind("console-form", secret)).decode().rstrip("=")
+
+
+def visitor(request: Request) -> Visitor:
+    """Who is at the page. Raises SignInFirst where nobody is, or the session has ended."""
+    database: Database = request.app.state.database
+    secret = request.cookies.get(cookie_name(request.app.state.settings), "")
+    if secret:
+        with database.transaction() as session:
+            caller = identity.caller_of_session(session, secret)
+            if caller is not None:
+                name, home = identity.person(session, caller.person_id).name, identity.organization(session, caller.organization_id)
+                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret))
+                request.state.visitor = found  # The error page has a menu too.
+                return found
+    raise SignInFirst
+
+
+#: Anybody who is signed in.
+SignedIn = Annotated[Visitor, Depends(visitor)]
+
+
+@cache
+def require(action: Action) -> Callable[[Visitor], Visitor]:
+    """A dependency that lets through whoever may do the action, and raises Forbidden for everybody else."""
+
+    def permitted_visitor(who: SignedIn) -> Visitor:
+        if not who.caller.may(action):
+            raise Forbidden
+        return who
+
+    return permitted_visitor
+
+
+def check_origin(request: Request) -> None:
+    """Raises NotFromHere unless the browser says that the form came from a page of ours.
+
+    ``Sec-Fetch-Site`` can't be set by scripts (W3C Fetch Metadata 2.4); older browsers send ``Origin`` with a POST. Neither: refused.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site not in ("same-origin", "none"):
+            raise NotFromHere
+        return
+    ours = urlsplit(request.app.state.settings.base_url)
+    origin = urlsplit(request.headers.get("origin", ""))
+    if (origin.scheme, origin.netloc) != (ours.scheme, ours.netloc):
+        raise NotFromHere
+
+
+async def sent(request: Request) -> Form:
+    """A form of somebody who need not be signed in. Raises NotFromHere, Malformed."""
+    check_origin(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise Malformed("A form is sent as application/x-www-form-urlencoded.")
+    try:
+        raw = (await request.body()).decode("ascii")
+        pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), max_num_fields=MAX_FIELDS, errors="strict")
+    except ValueError:  # UnicodeDecodeError is one.
+        raise Malformed("The form can't be read.") from None
+    return Form(tuple((name, value.replace("\r\n", "\n").strip()) for name, value in pairs))
+
+
+async def posted(request: Request, who: SignedIn) -> Form:
+    """A form of somebody who is signed in. Raises NotFromHere also where it lacks the session's token."""
+    form = await sent(request)
+    if not hmac.compare_digest(form.one("csrf").encode(), who.csrf.encode()):
+        raise NotFromHere
+    return form
+
+
+#: The form of a page that only people who are signed in see.
+Posted = Annotated[Form, Depends(posted)]
+#: The form of the login page.
+Sent = Annotated[Form, Depends(sent)]

@@ -1,0 +1,21 @@
+"""What can go wrong with a page and nowhere else, in both languages."""
+
+from broker.errors import Forbidden, NotAuthenticated
+
+
+class SignInFirst(NotAuthenticated):
+    """Sign in to see this page."""
+
+    code = "sign-in-first"
+    zh = "请先登录。"
+    help_en = "Sign in with your account."
+    help_zh = "请使用您的账号登录。"
+
+
+class NotFromHere(Forbidden):
+    """This form was not sent from a page of this console."""
+
+    code = "not-from-here"
+    zh = "该表单并非由本系统页面提交。"
+    help_en = "Go back, load the page again and repeat what you did. Nothing was changed."
+    help_zh = "请返回并刷新页面后重新操作；未作任何更改。"

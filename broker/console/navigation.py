@@ -1,0 +1,38 @@
+"""The menu: one table of pages with who sees them, in the order in which their work comes. The first is where somebody begins."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from broker.console.language import N_
+from broker.identity.access import Action, PersonCaller, Role
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the menu. Seen by whoever may do ``action``, or holds one of ``roles``; by everybody where both are empty."""
+
+    path: str
+    title: str
+    roles: Collection[Role] = ()
+    action: Action | None = None
+
+
+ENTRIES: tuple[Entry, ...] = (Entry("/console/account", N_("My account")),)
+
+
+def entries(caller: PersonCaller) -> list[Entry]:
+    """The lines that somebody sees."""
+
+    def sees(entry: Entry) -> bool:
+        if entry.action is None and not entry.roles:
+            return True
+        return (entry.action is not None and caller.may(entry.action)) or not caller.roles.isdisjoint(entry.roles)
+
+    return [entry for entry in ENTRIES if sees(entry)]
+
+
+def start(caller: PersonCaller) -> str:
+    """Where somebody begins: at their own work."""
+    return entries(caller)[0].path

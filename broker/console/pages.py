@@ -1,0 +1,139 @@
+"""Makes a page: template, language, menu, headers. One environment for each language, made once."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from broker.console import language, navigation, problems, words
+from broker.console.desk import Desk
+from broker.console.door import Visitor
+from broker.console.language import N_
+from broker.identity.models import Organization
+from broker.policy.service import Text
+
+#: Nothing but our own style sheet and script; nothing inline; forms to ourselves; in nobody's frame.
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cache-Control": "no-store",
+    "Vary": "Cookie, Accept-Language",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+#: What a page says after something was done, by the code in its address.
+DONE = {
+    "saved": N_("Saved."),
+    "signed-out": N_("You are signed out."),
+    "password": N_("Your password was changed. Sign in with the new one."),
+}
+
+_STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
+
+
+def static(name: str) -> tuple[bytes, str] | None:
+    """A file that pages load, with its media type."""
+    kind = _STATIC.get(name)
+    return None if kind is None else (files(__package__).joinpath("static", name).read_bytes(), kind)
+
+
+def _version() -> str:
+    """Part of the address of static files, so that browsers may keep them for ever."""
+    return sha256(b"".join(found[0] for name in _STATIC if (found := static(name)))).hexdigest()[:12]
+
+
+class Pages:
+    """The environments, and what every page is given."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.version = _version()
+        self.environments = {spoken: self._environment(spoken) for spoken in language.LANGUAGES}
+
+    def _environment(self, spoken: str) -> Environment:
+        environment = Environment(
+            loader=PackageLoader("broker.console"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.i18n"],
+            auto_reload=False,
+        )
+        environment.install_gettext_translations(language.translations(spoken), newstyle=True)  # type: ignore[attr-defined]
+        zone = self.desk.settings.time_zone
+        environment.globals |= {
+            "language": spoken,
+            "tag": language.TAGS[spoken],
+            "word": lambda kind, code: words.word(spoken, kind, code),
+            "tone": lambda code: words.TONES.get(code or "", "quiet"),
+            "text": lambda found, otherwise="–": text(found, spoken, otherwise),
+            "named": lambda row: named(row, spoken),
+            "said": lambda sentence: language.said(spoken, sentence),
+            "title_of": lambda error: problems.title(spoken, error),
+            "help_of": lambda error: problems.help_(spoken, error),
+            "sentence_of": lambda found: problems.sentence(spoken, found),
+            "place_of": lambda found: problems.place(spoken, found),
+        }
+        environment.filters |= {
+            "moment": lambda at: language.moment(spoken, zone, at),
+            "day": lambda at: language.day(spoken, at),
+        }
+        return environment
+
+    def language(self, request: Request) -> str:
+        """The language of a page for whoever is there."""
+        who = visitor_of(request)
+        return language.chosen(request, who.caller if who else None)
+
+    def show(self, request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
+        """The page. ``context`` is what the template names beside what every page has."""
+        who = visitor_of(request)
+        given = {
+            "who": who,
+            "csrf": who.csrf if who else "",
+            "nav": navigation.entries(who.caller) if who else [],
+            "path": request.url.path,
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "version": self.version,
+            "done": DONE.get(request.query_params.get("done", ""), ""),
+            **context,
+        }
+        return HTMLResponse(self.environments[self.language(request)].get_template(template).render(given), status, HEADERS)
+
+
+def to(path: str, *, done: str = "") -> Response:
+    """The way on after a form (RFC 9110 15.4.4): the browser asks for the next page by itself and can be reloaded."""
+    mark = ("&" if "?" in path else "?") + f"done={done}" if done else ""
+    return RedirectResponse(path + mark, 303, HEADERS)
+
+
+def visitor_of(request: Request) -> Visitor | None:
+    """Whoever was found at the door of this request."""
+    found: Visitor | None = request.scope.get("state", {}).get("visitor")
+    return found
+
+
+def text(found: Text | None, spoken: str, otherwise: str = "–") -> str:
+    """A name of policy's in a language."""
+    return otherwise if found is None else found.zh if spoken == "zh" else found.en
+
+
+def named(row: Organization | None, spoken: str) -> str:
+    """The name of an organisation in a language."""
+    return "–" if row is None else row.name_zh if spoken == "zh" else row.name_en
+
+
+def safe_path(given: str) -> str:
+    """An address of this console to go on to, or "" for anything else: a link may not lead out of here (CWE-601)."""
+    inside = given.startswith("/console/") and "\\" not in given and given.isascii() and given.isprintable() and "//" not in given.partition("?")[0]
+    return given if inside else ""

@@ -1,0 +1,39 @@
+"""All pages, in the order in which addresses are matched, and the form of errors under ``/console``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from broker.console import entrance
+from broker.console.desk import Desk
+from broker.console.pages import Pages
+from broker.errors import BrokerError
+
+#: The pages, each file with its own; the first address that fits is taken.
+BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = ()
+
+#: Errors under this path are pages.
+PREFIX = "/console"
+
+
+class Console:
+    """The console: its routes, and how it shows an error."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.pages = Pages(desk)
+        self.router = APIRouter(include_in_schema=False)
+        for build_router in BUILDERS:
+            self.router.include_router(build_router(desk, self.pages))
+        self.router.include_router(entrance.build_router(desk, self.pages))  # Last: it answers for whatever is not there.
+
+    def error(self, request: Request, error: BrokerError) -> Response:
+        """An error as a page."""
+        return entrance.error_page(self.pages, request, error)
+
+
+def build(desk: Desk) -> Console:
+    """The console for ``broker/app.py`` to include."""
+    return Console(desk)

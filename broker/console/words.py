@@ -1,0 +1,132 @@
+"""What codes are called on the pages: one table for each kind of code, in the catalogue's language. Every code has its word; a test asks."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from broker.console.language import N_, said
+
+STATE = {
+    "draft": N_("Draft"),
+    "submitted": N_("To be endorsed"),
+    "endorsed": N_("To be decided"),
+    "approved": N_("Approved"),
+    "refused": N_("Refused"),
+    "returned": N_("Returned for changes"),
+    "withdrawn": N_("Withdrawn"),
+}
+GRANT = {
+    "active": N_("In force"),
+    "suspended": N_("Suspended"),
+    "revoked": N_("Revoked"),
+    "expired": N_("Expired"),
+    "closed": N_("Closed"),
+}
+EFFECT = {
+    "permit": N_("Policy permits"),
+    "deny": N_("Policy denies"),
+    "unavailable": N_("Policy gave no answer"),
+}
+ACTION = {
+    "edit": N_("Edited"),
+    "submit": N_("Submitted"),
+    "assess": N_("Assessed again"),
+    "endorse": N_("Endorsed"),
+    "approve": N_("Approved"),
+    "narrow": N_("Approved in part"),
+    "return": N_("Returned"),
+    "refuse": N_("Refused"),
+    "withdraw": N_("Withdrawn"),
+    "suspend": N_("Grant suspended"),
+    "resume": N_("Grant resumed"),
+    "revoke": N_("Grant revoked"),
+    "close": N_("Grant closed"),
+    "expire": N_("Grant expired"),
+}
+URGENCY = {"routine": N_("Routine"), "urgent": N_("Urgent"), "emergency": N_("Emergency")}
+CHANNEL = {"api": N_("FHIR interface"), "bundle": N_("One bundle"), "bulk": N_("Bulk export")}
+REASON = {
+    "not-lawful": N_("Not lawful"),
+    "not-necessary": N_("Not necessary"),
+    "no-consent": N_("No consent"),
+    "recipient": N_("Wrong recipient"),
+    "incomplete": N_("Incomplete"),
+    "duplicate": N_("Duplicate"),
+    "security": N_("Security"),
+    "other": N_("Other"),
+}
+ROLE = {
+    "applicant": N_("Applicant"),
+    "department_head": N_("Department head"),
+    "information_manager": N_("Information manager"),
+    "auditor": N_("Auditor"),
+    "administrator": N_("Administrator"),
+}
+OUTCOME = {
+    "sent": N_("Sent"),
+    "partial": N_("Sent in part"),
+    "failed": N_("Failed, nothing left"),
+    "unknown": N_("No outcome, counts as sent"),
+}
+STATUS = {"active": N_("Active"), "suspended": N_("Suspended")}
+RELATIONSHIP = {"internal": N_("Our hospital"), "external": N_("Outside")}
+KIND = {
+    "hospital": N_("Hospital"),
+    "department": N_("Department"),
+    "laboratory": N_("Laboratory"),
+    "imaging": N_("Imaging"),
+    "finance": N_("Finance"),
+    "quality": N_("Quality and medical affairs"),
+    "research": N_("Research"),
+    "pharmacy": N_("Pharmacy"),
+    "insurer": N_("Insurer"),
+    "authority": N_("Authority"),
+}
+PURPOSE_MET = {"yes": N_("Yes"), "partly": N_("Partly"), "no": N_("No")}
+DATA_PROBLEM = {
+    "incomplete": N_("Incomplete"),
+    "outdated": N_("Outdated"),
+    "wrong-patient": N_("Another patient's"),
+    "inconsistent": N_("Contradictory"),
+    "unreadable": N_("Unreadable"),
+    "too-much": N_("More than was needed"),
+    "other": N_("Other"),
+}
+
+#: Every table by the name under which pages ask.
+TABLES = MappingProxyType(
+    {
+        "state": STATE,
+        "grant": GRANT,
+        "effect": EFFECT,
+        "action": ACTION,
+        "urgency": URGENCY,
+        "channel": CHANNEL,
+        "reason": REASON,
+        "role": ROLE,
+        "outcome": OUTCOME,
+        "status": STATUS,
+        "relationship": RELATIONSHIP,
+        "kind": KIND,
+        "purpose_met": PURPOSE_MET,
+        "data_problem": DATA_PROBLEM,
+    }
+)
+
+#: How a badge looks; the word in it says the same without colour.
+TONES = MappingProxyType(
+    {
+        "draft": "quiet", "withdrawn": "quiet", "expired": "quiet", "closed": "quiet", "routine": "quiet",
+        "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "partial": "waiting", "urgent": "waiting",
+        "approved": "good", "active": "good", "permit": "good", "sent": "good",
+        "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
+        "failed": "quiet",
+    }
+)  # fmt: skip
+
+
+def word(language: str, kind: str, code: str | None) -> str:
+    """What a code is called in a language. A code that no table knows is shown as it is."""
+    if code is None:
+        return "–"
+    return said(language, TABLES[kind].get(code, code))
