@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     webhook_networks: str = Field(
         "",
         description="Private networks to which webhooks may go, such as 10.20.0.0/16, separated by commas. Unset: public addresses by https alone.",
+    )
     time_zone: str = Field(
         "Asia/Shanghai", pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$", description="Time zone of the times that pages and reports show (IANA name)."
     )
