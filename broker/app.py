@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ import psycopg
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from broker import __version__, clock, edge
+from broker import __version__, clock, edge, metrics
 from broker.applications.routes import build_router as applications_router
 from broker.applications.service import GrantRegister, Means
 from broker.audit.routes import build_router as log_router
@@ -264,6 +265,13 @@ def operations(installation: Installation) -> APIRouter:
         found = [_database_check(installation.database), _policy_check(installation.engine)]
         ready = all(one.ok for one in found)
         return JSONResponse({"ready": ready, "checks": {one.name: one.ok for one in found}}, 200 if ready else 503)
+
+    @router.get("/metrics", include_in_schema=False)
+    def counted(request: Request) -> Response:
+        expected, given = installation.settings.metrics_token, request.headers.get("authorization", "")
+        if expected is None or not hmac.compare_digest(given.encode(), f"Bearer {expected.get_secret_value()}".encode()):
+            raise edge.NotServed  # What happens how often is nobody's business but the operator's.
+        return Response(metrics.exposition(), media_type=metrics.MEDIA_TYPE)
 
     return router
 

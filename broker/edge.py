@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
@@ -24,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from broker import errors
+from broker import errors, metrics
 from broker.errors import BrokerError, Problem
 from broker.fhir import outcome
 from broker.fhir.errors import sentence
@@ -46,6 +47,9 @@ HEADERS = (
 
 #: Media types of errors, and of whatever else is sent.
 FHIR_JSON, JSON, PROBLEM_JSON = "application/fhir+json", "application/json", "application/problem+json"
+
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
 class NotServed(BrokerError):
@@ -88,12 +92,12 @@ class Edge:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
-        started, received = False, 0
+        started, received, status, begun = False, 0, 0, time.perf_counter()
 
         async def completed(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 headers = message.setdefault("headers", [])
                 present = {name for name, _ in headers}
                 headers.extend((name, value) for name, value in HEADERS if name not in present)
@@ -121,6 +125,17 @@ class Edge:
             if started:
                 raise BrokenOff from None
             await answer(scope, receive, completed)
+        finally:
+            metrics.request_done(_pattern(scope), _method(scope), status, time.perf_counter() - begun)
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the route that was found; addresses that nobody serves count as one, since callers choose them."""
+    return str(getattr(scope.get("route"), "path", "none"))
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 def _declared_length(request: Request) -> int:

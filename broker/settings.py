@@ -24,6 +24,7 @@ SECRETS = (
     "log_signing_key",
     "opa_token",
     "smtp_password",
+    "metrics_token",
 )
 
 
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     time_zone: str = Field(
         "Asia/Shanghai", pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$", description="Time zone of the times that pages and reports show (IANA name)."
     )
+    metrics_token: SecretStr | None = Field(None, description="Bearer token for GET /metrics (Prometheus). Unset: there is no such address.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import signal
+import tempfile
 import threading
 from typing import Annotated, Any
 
@@ -83,6 +86,8 @@ def run(host: str, port: int, workers: int = 1) -> None:
     """Serve until stopped. The parent holds the embedded database, so that it stops with the last of them."""
     from broker.database import stop_embedded
 
+    if workers > 1:  # Each writes what it counts into a file here, so that whichever is asked knows of all (broker.metrics).
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="broker-metrics-")
     config = uvicorn.Config(
         "broker.app:from_settings", factory=True, host=host, port=port, workers=workers, log_level="warning",
         http=UnbufferedProtocol, loop="asyncio",  # Another loop has transports of its own, which may keep bytes back.
@@ -99,6 +104,8 @@ def run(host: str, port: int, workers: int = 1) -> None:
         pass  # That is how one stops it.
     finally:
         stop_embedded()
+        if workers > 1:
+            shutil.rmtree(os.environ.pop("PROMETHEUS_MULTIPROC_DIR"), ignore_errors=True)
 
 
 def worker() -> None:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from broker import edge, errors
+from broker import edge, errors, metrics
 from broker.fhir import definitions
 from broker.fhir.parse import read_json
 from broker.identity import access
@@ -41,10 +41,13 @@ class GatedAnswer(Response):
         parts: Parts = self.request.app.state.parts
 
         async def sending(ready: Ready) -> bool:
-            return await deliver(send, receive, body=ready.body, headers=_headers(parts, ready), seconds=parts.settings.gate_timeout)
+            complete = await deliver(send, receive, body=ready.body, headers=_headers(parts, ready), seconds=parts.settings.gate_timeout)
+            metrics.release_done("sent" if complete else "partial", resources=len(ready.items), body_bytes=len(ready.body))
+            return complete
 
         refusal = await service.release(parts, self.ask, sending)
         if refusal is not None:
+            metrics.release_done(refusal.kind.value)
             await edge.rendered(self.request, of_refusal(refusal))(scope, receive, send)
 
 

@@ -38,6 +38,7 @@ TABLE = {
     "GET /log/tile/{level}/{path:path}": "public",
     "GET /log/proof/{event_id}": "public",
     "GET /opa/bundles/broker.tar.gz": "public",
+    "GET /metrics": "proof",
     "POST /oauth2/token": "proof",
     "POST /oauth2/introspect": "proof",
     "POST /oauth2/revoke": "proof",
