@@ -1,18 +1,22 @@
 """What operators watch, for Prometheus: counts and times, never a person, a patient, an application or a reason.
 
 With several processes behind one address (``broker serve --workers``) each writes into files of its own, which whoever is asked
-adds up; PROMETHEUS_MULTIPROC_DIR names their folder and must be set before this module is imported.
+adds up; the environment names their folder to them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  #: by which prometheus-client itself knows it
 
 _registry = CollectorRegistry()
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -39,8 +43,20 @@ def release_done(outcome: str, *, resources: int = 0, body_bytes: int = 0) -> No
 
 def exposition() -> bytes:
     """Everything counted so far, by all processes that share this one's folder, in Prometheus' text format."""
-    if FOLDER not in os.environ:
+    if _FOLDER not in os.environ:
         return generate_latest(_registry)
     together = CollectorRegistry()
     multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
     return generate_latest(together)
+
+
+@contextmanager
+def counting_together() -> Iterator[None]:
+    """Have the processes that are started within this block count together."""
+    folder = tempfile.mkdtemp(prefix="broker-metrics-")
+    os.environ[_FOLDER] = folder
+    try:
+        yield
+    finally:
+        del os.environ[_FOLDER]
+        shutil.rmtree(folder, ignore_errors=True)

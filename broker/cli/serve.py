@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import signal
-import tempfile
 import threading
 from typing import Annotated, Any
 
@@ -17,6 +14,7 @@ from rich.console import Console
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
+from broker import metrics
 from broker.settings import settings
 
 console = Console(stderr=True)
@@ -86,8 +84,6 @@ def run(host: str, port: int, workers: int = 1) -> None:
     """Serve until stopped. The parent holds the embedded database, so that it stops with the last of them."""
     from broker.database import stop_embedded
 
-    if workers > 1:  # Each writes what it counts into a file here, so that whichever is asked knows of all (broker.metrics).
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="broker-metrics-")
     config = uvicorn.Config(
         "broker.app:from_settings", factory=True, host=host, port=port, workers=workers, log_level="warning",
         http=UnbufferedProtocol, loop="asyncio",  # Another loop has transports of its own, which may keep bytes back.
@@ -99,13 +95,12 @@ def run(host: str, port: int, workers: int = 1) -> None:
         if workers == 1:
             uvicorn.Server(config).run()
         else:
-            Multiprocess(config, sockets=[config.bind_socket()]).run()
+            with metrics.counting_together():
+                Multiprocess(config, sockets=[config.bind_socket()]).run()
     except KeyboardInterrupt:
         pass  # That is how one stops it.
     finally:
         stop_embedded()
-        if workers > 1:
-            shutil.rmtree(os.environ.pop("PROMETHEUS_MULTIPROC_DIR"), ignore_errors=True)
 
 
 def worker() -> None:

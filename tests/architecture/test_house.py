@@ -115,6 +115,7 @@ def test_transactions_end_at_the_edge():
 #: Who else reads the environment, and what.
 ENVIRONMENT = {
     "broker/settings.py": "every setting",
+    "broker/metrics.py": "where processes count together, by the name that the Prometheus client knows",
     "broker/policy/opa_server.py": "certificate authorities, by the names that every program knows",
     "broker/cli/policy.py": "where a developer's OPA lies",
 }
