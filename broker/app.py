@@ -16,7 +16,8 @@ import psycopg
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from broker import __version__, clock, edge, metrics
+from broker import __version__, clock, edge, jobs, metrics
+from broker.applications import service as applications
 from broker.applications.routes import build_router as applications_router
 from broker.applications.service import GrantRegister, Means
 from broker.audit.routes import build_router as log_router
@@ -96,9 +97,18 @@ def check_gate(engine: policy.RememberingEngine) -> None:
         raise GateBroken("policy permitted a request that everything speaks against")
 
 
-def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI:
-    """The web app. ``sequencer``: whether this process may also put the log in order, when no other does."""
+def background_jobs() -> list[jobs.Job]:
+    """What is done later or by itself, of every slice."""
+    return [*applications.background()]
+
+
+def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:
+    """The web app. ``sequencer``: whether this process may also put the log in order, when no other does.
+
+    ``work``: whether it also does jobs, as the try-out with its embedded database does; elsewhere `broker worker` does them.
+    """
     chosen = installation.settings
+    work = chosen.database_url is None if work is None else work
     check_gate(installation.engine)
 
     @asynccontextmanager
@@ -112,12 +122,14 @@ def create_app(installation: Installation, *, sequencer: bool = True) -> FastAPI
             slots=asyncio.Semaphore(chosen.database_pool),
         )
         stop = threading.Event()
-        thread = threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)
-        if sequencer:
+        threads = [threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)] if sequencer else []
+        if work:
+            threads.append(threading.Thread(target=jobs.run, args=(background_jobs(), installation, stop), name="jobs", daemon=True))
+        for thread in threads:
             thread.start()
         yield
         stop.set()
-        if sequencer:
+        for thread in threads:
             await asyncio.to_thread(thread.join, 5)
         await installation.database.close()
         await installation.intents.close()
@@ -237,8 +249,12 @@ def _sequence(installation: Installation, stop: threading.Event) -> None:
 
 
 def background(chosen: Settings, stop: threading.Event) -> None:
-    """A worker's work until it is stopped: the log's order, tiles and checkpoints."""
-    _sequence(open_installation(chosen), stop)
+    """A worker's work until it is stopped: the log's order, tiles and checkpoints, and jobs."""
+    installation = open_installation(chosen)
+    thread = threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)
+    thread.start()
+    jobs.run(background_jobs(), installation, stop)
+    thread.join(5)
 
 
 @dataclass(frozen=True)

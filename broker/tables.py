@@ -13,3 +13,8 @@ for _slice in SLICES:
         import_module(f"broker.{_slice}.models")
 
 metadata = SQLModel.metadata
+
+
+def ours(_object: object, name: str | None, kind: str, _reflected: bool, _compared: object) -> bool:
+    """Whether a comparison of the database with the models looks at this: not at Procrastinate's tables, which come from its package."""
+    return not (kind == "table" and name is not None and name.startswith("procrastinate_"))

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-import broker.tables  # noqa: F401  (declares every table)
+import broker.tables  # Declares every table.
 
 #: Two machines that migrate at once: the second waits here and then finds nothing to do.
 ADVISORY_LOCK = 0x62726F6B6572
@@ -15,7 +15,7 @@ with context.config.attributes["engine"].connect() as connection:
     connection.execute(text(f"SELECT pg_advisory_lock({ADVISORY_LOCK})").execution_options(autocommit=True))
     connection.commit()
     try:
-        context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_server_default=True)
+        context.configure(connection=connection, target_metadata=SQLModel.metadata, compare_server_default=True, include_object=broker.tables.ours)
         with context.begin_transaction():
             context.run_migrations()
         connection.commit()

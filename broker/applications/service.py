@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from broker import jobs
 from broker.applications import people
 from broker.applications.assessing import latest as latest_assessment
 from broker.applications.assessing import of_patients
@@ -58,6 +59,7 @@ __all__ = [
     "Terms",
     "actions",
     "approve",
+    "background",
     "by_id",
     "by_number",
     "close",
@@ -171,3 +173,22 @@ def by_number(session: Session, numbers: Collection[str]) -> list[Application]:
 def released_before(session: Session, until: datetime) -> list[Grant]:
     """Every grant under which data had been sent before a moment, by number."""
     return list(session.exec(select(Grant).where(col(Grant.first_released_at) < until).order_by(col(Grant.number))).all())
+
+
+def background() -> list[jobs.Job]:
+    """What applications do by themselves: write down what has run out, forget answers that aren't given again."""
+
+    def expire(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            expire_due(session, tools.keys)
+
+    def forget_answers(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            forget(session)
+
+    return [
+        jobs.Job("applications.expire_due", expire, cron="*/5 * * * *"),
+        jobs.Job("applications.forget", forget_answers, cron="7 * * * *"),
+    ]

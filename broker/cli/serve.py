@@ -104,8 +104,9 @@ def run(host: str, port: int, workers: int = 1) -> None:
 
 
 def worker() -> None:
-    """Do background work: put the log in order, sign and publish it. Any number may run, on any machine."""
+    """Do background work: put the log in order, sign and publish it; do jobs. Any number may run, on any machine."""
     from broker.app import background
+    from broker.database import stop_embedded
 
     ready_database()
     stop = threading.Event()
@@ -113,6 +114,7 @@ def worker() -> None:
         signal.signal(number, lambda *_: stop.set())
     console.print("working; Ctrl+C stops")
     background(settings(), stop)
+    stop_embedded()
 
 
 def migrate() -> None:
