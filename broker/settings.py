@@ -73,6 +73,12 @@ class Settings(BaseSettings):
     gate_timeout: float = Field(
         5.0, gt=0, le=60, description="Seconds a release may wait for its recipient to take the next chunk before it is cut off."
     )
+    refusal_step: float = Field(
+        0.025,
+        ge=0,
+        le=1,
+        description="Refusals are answered on a whole multiple of so many seconds, so that their moment tells nothing; 0 answers at once.",
+    )
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
     max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")

@@ -26,6 +26,7 @@ ISSUE_TYPES = {
     403: "forbidden",
     404: "not-found",
     405: "not-supported",
+    406: "not-supported",
     409: "conflict",
     410: "deleted",
     412: "conflict",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from broker.crypto import digest
 from broker.policy.decision import Decision
 
 
@@ -17,7 +18,17 @@ class Kind(StrEnum):
     REFUSED = "refused"  #: 403, the same for an unknown patient, one outside the grant, no consent, any denial
     NOT_FOUND = "not-found"  #: 404, the same for a resource that doesn't exist, is withheld, or is somebody else's
     BAD_QUERY = "bad-query"  #: 400, a parameter outside the grammar
+    NOT_ACCEPTABLE = "not-acceptable"  #: 406, another format than FHIR R4 JSON is asked for
     UNAVAILABLE = "unavailable"  #: 503, no usable answer from policy, or the database was too busy
+
+
+class Form(StrEnum):
+    """What the answer is: a search result, one resource, one collection, or the one patient that is meant."""
+
+    SEARCHSET = "searchset"
+    RESOURCE = "resource"
+    COLLECTION = "collection"
+    MATCH = "match"
 
 
 @dataclass(frozen=True)
@@ -49,3 +60,11 @@ class Ready:
     held_back: int  #: resources of the asked types that were withheld
     digest: str  #: SHA-256 of the body, hex
     etag: str = ""  #: of a single resource
+    unchanged: bool = False  #: the caller has this version already, so that nothing is sent again
+
+    def unless(self, has: str) -> Ready:
+        """The same, or nothing but its name where the caller's If-None-Match names this version (R4 http.html#cread)."""
+        versions = {one.strip().removeprefix("W/") for one in has.split(",")}
+        if not self.etag or (self.etag.removeprefix("W/") not in versions and "*" not in versions):
+            return self
+        return Ready(self.release, b"", (), self.held_back, digest(b""), self.etag, unchanged=True)

@@ -14,6 +14,9 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 ORDER = ("U", "L", "M", "N", "R", "V")
 
 
+_CERTAIN = b',"search":{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/match-grade","valueCode":"certain"}],"mode":"match","score":1}}'
+
+
 @lru_cache(maxsize=4096)
 def security(labels: tuple[str, ...]) -> bytes:
     """``meta.security`` of a resource as ready JSON: confidentiality first, then sensitivity, each as a Coding."""
@@ -37,11 +40,13 @@ def assemble(
     obligations: Sequence[Mapping[str, object]],
     links: Mapping[str, str],
     total: int | None,
+    certain: bool = False,
 ) -> bytes:
     """A Bundle (R4 bundle.html) of ``kind`` ``collection`` or ``searchset``.
 
     ``resources`` are (type, id, JSON bytes). The bundle's own labels are the highest confidentiality of its entries and the
-    obligations (HL7 DS4P), so that what the recipient must do travels with the data.
+    obligations (HL7 DS4P), so that what the recipient must do travels with the data. ``certain``: the entry is the one patient that
+    ``$match`` found (R4 patient-operation-match).
     """
     marks = [{"system": CONFIDENTIALITY, "code": high_water(labels)}, *({"system": ACT_CODE, "code": str(one["code"])} for one in obligations)]
     head: dict[str, object] = {
@@ -58,7 +63,7 @@ def assemble(
     opened = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
     if not resources:
         return opened + b"}"  # An empty array is not valid FHIR JSON.
-    search = b',"search":{"mode":"match"}}' if kind == "searchset" else b"}"
+    search = b"}" if kind != "searchset" else _CERTAIN if certain else b',"search":{"mode":"match"}}'
     prefix = b'{"fullUrl":"' + base_url.encode() + b"/fhir/"
     entries = b",".join(prefix + name.encode() + b"/" + one.encode() + b'","resource":' + body + search for name, one, body in resources)
     return opened + b',"entry":[' + entries + b"]}"

@@ -9,25 +9,44 @@ from typing import Any
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
 from broker import __version__
-from broker.release.query import SEARCHABLE
+from broker.release.filters import SEARCHABLE
 
-_KINDS = {"code": "token", "category": "token", "status": "token", "date": "date"}
+_KINDS = {"code": "token", "token": "token", "date": "date"}
+_OPERATIONS = {
+    "everything": ("http://hl7.org/fhir/OperationDefinition/Patient-everything", "GET, with _type, _since, start, end and _count."),
+    "match": ("http://hl7.org/fhir/OperationDefinition/Patient-match", "Certain matches alone, and of patients of the application alone."),
+}
+_CONTROL = [
+    {"name": "_id", "type": "token", "documentation": "One id."},
+    {"name": "_lastUpdated", "type": "date"},
+]
+_SECURITY = (
+    "SMART Backend Services: a token of /oauth2/token is bound to one approved application, and every call to that application's "
+    "patients, data, purpose and time. Unknown, refused and withheld look the same."
+)
+_SEARCHING = (
+    "GET and POST _search. One patient for each search, each parameter once, no modifiers. Besides the parameters listed here: _elements, "
+    "_count (1 to 500), _total and _format=json. Any other parameter is refused with 400 whatever Prefer says."
+)
 
 
 def _resource(name: str) -> dict[str, Any]:
-    own = [{"name": parameter, "type": _KINDS[parameter]} for parameter in SEARCHABLE.get(name, ())]
-    named = [{"name": "_id", "type": "token"}, *([] if name == "Patient" else [{"name": "patient", "type": "reference"}])]
+    own = [{"name": parameter, "type": _KINDS[looks.kind]} for parameter, looks in SEARCHABLE.get(name, {}).items()]
+    patient = {"name": "patient", "type": "reference", "documentation": "Required: the one patient whose record is searched."}
     resource: dict[str, Any] = {
         "type": name,
+        "documentation": _SEARCHING,
         "interaction": [{"code": "read"}, {"code": "search-type"}],
         "versioning": "no-version",
+        "readHistory": False,
         "conditionalCreate": False,
+        "conditionalRead": "not-match",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",
-        "searchParam": named + own,
+        "searchParam": [*([] if name == "Patient" else [patient]), *_CONTROL, *own],
     }
     if name == "Patient":
-        resource["operation"] = [{"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}]
+        resource["operation"] = [{"name": operation, "definition": url, "documentation": told} for operation, (url, told) in _OPERATIONS.items()]
     return resource
 
 
@@ -51,6 +70,7 @@ def statement(base_url: str, types: Iterable[str]) -> bytes:
                 "mode": "server",
                 "security": {
                     "cors": False,
+                    "description": _SECURITY,
                     "service": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}]}],
                     "extension": [
                         {

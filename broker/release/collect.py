@@ -31,7 +31,9 @@ from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 from broker.records import service as records
 from broker.release.answers import Item
 from broker.release.bundle import security
-from broker.release.query import Wanted, matcher
+from broker.release.filters import matcher
+from broker.release.query import Wanted
+from broker.release.shaping import shaped
 
 log = logging.getLogger("broker.release")
 
@@ -67,6 +69,7 @@ class Page:
     items: tuple[Item, ...]
     held_back: int
     following: tuple[str, UUID] | None
+    total: int | None = None  #: of all that may leave and fits, where it was counted
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,10 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     """One page, or the whole, of what may leave. Where shared resources are asked for by type there are no pages."""
     reduce = _Reducer(keys, order)
     count = None if reduce.through_others else order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
+    counting = order.wanted.total and order.after is None
     found: list[_Reduced] = []
     after, more = order.after, True
-    while more and (count is None or len(found) <= count):
+    while more and (count is None or counting or len(found) <= count):
         rows = await records.read(
             cursor, patient_key=order.vault.patient_key, types=reduce.windows, deny_tokens=reduce.deny_tokens, after=after, limit=reduce.batch(count)
         )
@@ -115,7 +119,7 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
         if more:
             after = rows[-1].place
             await asyncio.sleep(0)
-    following = None
+    following, total = None, len(found) if counting else None
     if count is not None and len(found) > count:
         found = found[:count]
         following = found[-1].place
@@ -125,6 +129,8 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
         found = [one for one in found if one.type in order.wanted.types]
     if order.wanted.id is not None and not order.wanted.everything:
         found = [one for one in found if (one.type, one.id) == (order.wanted.types[0], reduce.shown_id(order.wanted.types[0], order.wanted.id))]
+    if order.wanted.elements:
+        found = [one._replace(body=shaped(one.type, one.body, order.wanted.elements)) for one in found]
     problems = checker(order.plan).problems([one.body for one in found], patient=reduce.shown_id("Patient", order.vault.fhir_id))
     if problems:
         log.error("checker: %s", ", ".join(sorted({f"{problem.code} at {problem.path}" for problem in problems}))[:500])
@@ -135,6 +141,7 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
         items=tuple(Item(one.type, one.id, one.version, digest(one.body)) for one in found),
         held_back=reduce.held_back,
         following=following,
+        total=None if total is None else total if following is not None else len(found),
     )
 
 
@@ -145,7 +152,7 @@ class _Reducer:
         wanted, plan = order.wanted, order.plan
         self.order = order
         self.minimiser = compiled(plan)
-        self.matches = matcher(wanted.filters)
+        self.matches = matcher(wanted.filters, wanted.within)
         self.held_back = 0
         self.verdicts: dict[tuple[str, tuple[str, ...]], bool] = {}
         # A resource of no patient is reached through the patient's, so that those are looked at first.

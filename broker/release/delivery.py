@@ -20,14 +20,14 @@ CHUNK = 262_144
 TURNS = 3
 
 
-async def deliver(send: Send, receive: Receive, *, body: bytes, headers: Mapping[str, str], seconds: float) -> bool:
+async def deliver(send: Send, receive: Receive, *, body: bytes, headers: Mapping[str, str], seconds: float, status: int = 200) -> bool:
     """Send the body; whether every byte was taken. False when the recipient went away or took nothing for ``seconds``."""
     loop = asyncio.get_running_loop()
     gone = asyncio.ensure_future(_disconnected(receive))
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     try:
         async with asyncio.timeout(seconds) as limit:
-            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            await send({"type": "http.response.start", "status": status, "headers": raw})
             for offset in range(0, len(body), CHUNK):
                 if gone.done():
                     return False

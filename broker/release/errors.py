@@ -35,6 +35,16 @@ class QueryNotServed(Malformed):
     help_zh = "各类型支持的参数见 /fhir/metadata，每次查询限一名患者。"
 
 
+class NotAcceptable(BrokerError):
+    """Only FHIR R4 as JSON is served."""
+
+    status = 406
+    code = "not-acceptable"
+    zh = "仅提供 JSON 格式的 FHIR R4 数据。"
+    help_en = "Send Accept: application/fhir+json, and no _format or _format=json."
+    help_zh = "请发送 Accept: application/fhir+json，不使用 _format 或使用 _format=json。"
+
+
 class TokenNotUsable(NotAuthenticated):
     """The access token is missing, expired, revoked or not for this."""
 
@@ -53,6 +63,7 @@ _KINDS: dict[Kind, type[BrokerError]] = {
     Kind.REFUSED: Refused,
     Kind.NOT_FOUND: NotReleased,
     Kind.BAD_QUERY: QueryNotServed,
+    Kind.NOT_ACCEPTABLE: NotAcceptable,
     Kind.UNAVAILABLE: NotReleasable,
 }
 _CHALLENGE = {"WWW-Authenticate": 'Bearer error="invalid_token"'}

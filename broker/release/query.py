@@ -1,46 +1,30 @@
 """The query grammar: what a recipient may write after the question mark. Everything else is refused, never ignored.
 
-No chaining, no ``_has``, no ``_include``, no modifiers, no repeated parameter: search is an oracle even where results are
-filtered. A parameter looks only at what the minimised resource shows, so a hidden element can't be searched.
+No chaining, no ``_has``, no ``_include``, no modifiers, no sorting, no repeated parameter: search is an oracle even where results
+are filtered. What a parameter looks at is in ``filters``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
+from broker.fhir import definitions
 from broker.release.answers import Kind, Refusal
+from broker.release.filters import SEARCHABLE, Filters, date_range, is_date, is_instant, readable
 
 MAX_COUNT = 500
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
-_DATE = re.compile(r"(eq|ge|gt|le|lt)?(\d{4}(?:-\d{2}(?:-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:\d{2}))?)?)?)")
-_TOKEN = re.compile(r"(?:[^|\s,\x00-\x1f\x7f]{0,255}\|)?[^|,\s\x00-\x1f\x7f]{1,128}")
+_ELEMENT = re.compile(r"[a-z][A-Za-z]{0,63}")
 
-#: Elements that hold what ``code``, ``category``, ``status`` and ``date`` look at, by base name; the first that is there counts.
-CODE = ("code", "vaccineCode", "medicationCodeableConcept", "type")
-DATE = (
-    "effectiveDateTime", "effectivePeriod", "onsetDateTime", "recordedDate", "performedDateTime", "performedPeriod", "occurrenceDateTime",
-    "authoredOn", "period", "created", "started", "issued", "date", "billablePeriod",
-)  # fmt: skip
-
-#: Search parameters beyond ``patient``, ``_id``, ``_count`` for each type; a type that isn't listed has none.
-SEARCHABLE: Mapping[str, tuple[str, ...]] = {
-    "Observation": ("code", "category", "date", "status"),
-    "Condition": ("code", "category", "date"),
-    "Procedure": ("code", "date", "status"),
-    "DiagnosticReport": ("code", "category", "date", "status"),
-    "MedicationRequest": ("code", "date", "status"),
-    "Immunization": ("code", "date", "status"),
-    "Encounter": ("date", "status"),
-    "ImagingStudy": ("date", "status"),
-    "AllergyIntolerance": ("code",),
-    "Claim": ("date", "status"),
-    "ExplanationOfBenefit": ("date", "status"),
-}
+#: What a search of any type takes besides its own parameters; ``patient`` names the one patient it is about.
+CONTROL = ("_id", "_lastUpdated", "_elements", "_count", "_total", "_page", "_format")
+EVERYTHING = ("_type", "_since", "start", "end", "_count", "_page", "_format")
+READ = ("_elements", "_format")
+#: What ``_format`` may be (R4 http.html#parameters): JSON is the one format.
+JSON_FORMATS = ("json", "application/json", "application/fhir+json", "text/json")
 
 
 @dataclass(frozen=True)
@@ -54,6 +38,10 @@ class Wanted:
     count: int | None = None
     after: str | None = None  #: sealed page link as given
     everything: bool = False
+    elements: tuple[str, ...] = ()  #: of ``_elements``: which the caller wants to see; empty: all that may leave
+    total: bool = False  #: whether the number of all that fit is asked for
+    #: What the token's granular scopes narrow types to; put in when the token has been read (``filters.matcher``).
+    within: tuple[tuple[str, tuple[Filters, ...]], ...] = ()
     #: What the request was, for the page seal and the self link.
     path: str = ""
     shown: tuple[tuple[str, str], ...] = field(default=())
@@ -79,6 +67,8 @@ def parse(allowed: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str,
         if not value or len(value) > 4096:
             return _bad(f"The parameter {name} is empty or too long.")
         seen[name] = value
+    if seen.get("_format", "json") not in JSON_FORMATS:
+        return Refusal(Kind.NOT_ACCEPTABLE, ("query.format",))
     return seen
 
 
@@ -87,26 +77,39 @@ def _safe(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_$][\w.:\-]{0,40}", name) else "(unreadable)"
 
 
-def _count(given: Mapping[str, str]) -> int | Refusal | None:
-    if "_count" not in given:
-        return None
-    if not re.fullmatch(r"[0-9]{1,6}", given["_count"]) or int(given["_count"]) == 0:
-        return _bad("_count must be a whole number of at least 1.")
-    return min(int(given["_count"]), MAX_COUNT)
+def _controlled(resource_type: str, given: Mapping[str, str]) -> tuple[int | None, tuple[str, ...], bool] | Refusal:
+    """``_count``, ``_elements`` and whether ``_total`` asks for a number; ``_lastUpdated`` is looked at too."""
+    count = None
+    if "_count" in given:
+        if not re.fullmatch(r"[0-9]{1,6}", given["_count"], re.ASCII) or int(given["_count"]) == 0:
+            return _bad("_count must be a whole number of at least 1.")
+        count = min(int(given["_count"]), MAX_COUNT)
+    if given.get("_total", "none") not in ("none", "estimate", "accurate"):
+        return _bad("_total is none, estimate or accurate.")
+    if "_lastUpdated" in given and date_range(given["_lastUpdated"]) is None:
+        return _bad("The value of _lastUpdated can't be read.")
+    elements = tuple(sorted(set(given["_elements"].split(",")))) if "_elements" in given else ()
+    known = definitions.table()["types"].get(resource_type, {}).get("elements", {})
+    if any(not _ELEMENT.fullmatch(name) or name not in known for name in elements):
+        return _bad("_elements lists elements of the type by their names in FHIR R4, separated by commas.")
+    return count, elements, given.get("_total", "none") != "none"
+
+
+def allowed(resource_type: str) -> tuple[str, ...]:
+    """The parameters that a search of the type takes."""
+    return CONTROL if resource_type == "Patient" else ("patient", *CONTROL, *SEARCHABLE.get(resource_type, {}))
 
 
 def search(resource_type: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refusal:
     """``GET /fhir/{Type}?…`` and ``POST /fhir/{Type}/_search``. ``patient`` is required; for Patient, ``_id`` names it."""
-    own = SEARCHABLE.get(resource_type, ())
-    allowed = ("_id", "_count", "_page", "_format") if resource_type == "Patient" else ("patient", "_id", "_count", "_page", "_format", *own)
-    given = parse(allowed, pairs)
+    own = SEARCHABLE.get(resource_type, {})
+    given = parse(allowed(resource_type), pairs)
     if isinstance(given, Refusal):
         return given
-    count = _count(given)
-    if isinstance(count, Refusal):
-        return count
-    if "_format" in given and given["_format"] not in ("json", "application/json", "application/fhir+json"):
-        return _bad("Only JSON is served: _format=json.")
+    controlled = _controlled(resource_type, given)
+    if isinstance(controlled, Refusal):
+        return controlled
+    count, elements, total = controlled
     named = given.get("_id") if resource_type == "Patient" else given.get("patient")
     if named is None:
         return _bad(f"Name one patient: {'_id' if resource_type == 'Patient' else 'patient'}=<id>.")
@@ -114,136 +117,65 @@ def search(resource_type: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Ref
     resource_id = given.get("_id")
     if patient is None or (resource_id is not None and not ID.fullmatch(resource_id)):
         return _bad("An id has up to 64 letters, digits, dashes and dots, and one call names one.")
-    filters = []
-    for name in own:
-        if name not in given:
-            continue
-        pattern = _DATE if name == "date" else _TOKEN
-        values = [given[name]] if name == "date" else given[name].split(",")
-        if not all(pattern.fullmatch(value) for value in values) or (name == "date" and _range(given[name]) is None):
+    for name, parameter in own.items():
+        if name in given and not readable(parameter, given[name]):
             return _bad(f"The value of {name} can't be read.")
-        filters.append((name, given[name]))
-    shown = tuple((name, given[name]) for name in allowed if name in given and name not in ("_page", "_format"))
+    filters = tuple((name, given[name]) for name in ("_lastUpdated", *own) if name in given)
+    shown = tuple((name, given[name]) for name in allowed(resource_type) if name in given and name not in ("_page", "_format"))
     return Wanted(
-        patient=patient, types=(resource_type,), id=None if resource_type == "Patient" else resource_id, filters=tuple(filters),
-        count=count, after=given.get("_page"), path=resource_type, shown=shown,
+        patient=patient, types=(resource_type,), id=None if resource_type == "Patient" else resource_id, filters=filters,
+        count=count, after=given.get("_page"), elements=elements, total=total, path=resource_type, shown=shown,
     )  # fmt: skip
 
 
 def everything(patient: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refusal:
-    """``GET /fhir/Patient/{id}/$everything`` with ``_type`` and ``_count``."""
-    given = parse(("_type", "_count", "_page", "_format"), pairs)
+    """``GET /fhir/Patient/{id}/$everything`` with ``_type``, ``_since``, ``start``, ``end`` and ``_count`` (R4 patient-operation-everything)."""
+    given = parse(EVERYTHING, pairs)
     if isinstance(given, Refusal):
         return given
-    count = _count(given)
-    if isinstance(count, Refusal):
-        return count
+    controlled = _controlled("Patient", given)
+    if isinstance(controlled, Refusal):
+        return controlled
     types = tuple(sorted(set(given["_type"].split(",")))) if "_type" in given else ()
     if any(not _TYPE.fullmatch(name) for name in types):
         return _bad("_type lists FHIR resource types, separated by commas.")
+    if "_since" in given and not is_instant(given["_since"]):
+        return _bad("_since is an instant with its zone, such as 2026-01-01T00:00:00Z.")
+    if any(name in given and not is_date(given[name]) for name in ("start", "end")):
+        return _bad("start and end are dates, such as 2026-01-01.")
     if not ID.fullmatch(patient):
         return Refusal(Kind.REFUSED, ("patient.unreadable-id",))
-    shown = tuple((name, given[name]) for name in ("_type", "_count") if name in given)
+    filters = tuple((name, given[name]) for name in ("_since", "start", "end") if name in given)
+    shown = tuple((name, given[name]) for name in EVERYTHING if name in given and name not in ("_page", "_format"))
     return Wanted(
-        patient=patient, types=types, count=count, after=given.get("_page"), everything=True, path=f"Patient/{patient}/$everything", shown=shown
-    )
+        patient=patient, types=types, filters=filters, count=controlled[0], after=given.get("_page"), everything=True,
+        path=f"Patient/{patient}/$everything", shown=shown,
+    )  # fmt: skip
 
 
 def read(resource_type: str, resource_id: str, pairs: Sequence[tuple[str, str]]) -> Wanted | Refusal:
     """``GET /fhir/{Type}/{id}``."""
-    given = parse(("_format",), pairs)
+    given = parse(READ, pairs)
     if isinstance(given, Refusal):
         return given
-    if "_format" in given and given["_format"] not in ("json", "application/json", "application/fhir+json"):
-        return _bad("Only JSON is served: _format=json.")
+    controlled = _controlled(resource_type, given)
+    if isinstance(controlled, Refusal):
+        return controlled
     if not ID.fullmatch(resource_id):
         return Refusal(Kind.NOT_FOUND, ("resource.unreadable-id",))
     return Wanted(
         patient=resource_id if resource_type == "Patient" else None,
-        types=(resource_type,), id=resource_id, path=f"{resource_type}/{resource_id}",
+        types=(resource_type,), id=resource_id, elements=controlled[1], path=f"{resource_type}/{resource_id}",
     )  # fmt: skip
 
 
-def _day(text: str, *, end: bool) -> datetime | None:
-    try:
-        if "T" in text:
-            moment = datetime.fromisoformat(text)
-            return moment + timedelta(seconds=1) if end else moment
-        parts = [int(part) for part in text.split("-")]
-        first = date(parts[0], parts[1] if len(parts) > 1 else 1, parts[2] if len(parts) > 2 else 1)
-        if not end:
-            return datetime(first.year, first.month, first.day, tzinfo=UTC)
-        if len(parts) == 3:
-            following = first + timedelta(days=1)
-        elif len(parts) == 2:
-            following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-        else:
-            following = date(first.year + 1, 1, 1)
-        return datetime(following.year, following.month, following.day, tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
+def hidden(wanted: Wanted, kept: Mapping[str, Sequence[str]]) -> Refusal | None:
+    """The refusal of a search on an element that the grant does not let be seen; ``kept``: elements of each type in the plan.
 
-
-def _range(value: str) -> tuple[str, datetime, datetime] | None:
-    """Prefix, first moment, first moment after, of a FHIR date search value (R4 search.html#date)."""
-    match = _DATE.fullmatch(value)
-    if match is None:
-        return None
-    start, end = _day(match[2], end=False), _day(match[2], end=True)
-    return None if start is None or end is None else (match[1] or "eq", start, end)
-
-
-def matcher(filters: Sequence[tuple[str, str]]) -> Callable[[dict[str, Any]], bool] | None:
-    """Whether a minimised resource, parsed, fits the filters. None when there are none."""
-    if not filters:
-        return None
-    tests: list[Callable[[dict[str, Any]], bool]] = []
-    for name, value in filters:
-        if name == "status":
-            tests.append(lambda resource, wanted=frozenset(value.split(",")): resource.get("status") in wanted)  # type: ignore[misc]
-        elif name == "date":
-            tests.append(_date_test(value))
-        else:
-            tests.append(_token_test(CODE if name == "code" else ("category",), value))
-    return lambda resource: all(test(resource) for test in tests)
-
-
-def _token_test(elements: Sequence[str], value: str) -> Callable[[dict[str, Any]], bool]:
-    wanted = [token.rpartition("|") for token in value.split(",")]
-
-    def fits(resource: dict[str, Any]) -> bool:
-        for element in elements:
-            concept = resource.get(element)
-            if concept is None:
-                continue
-            for one in concept if isinstance(concept, list) else [concept]:
-                for coding in (one.get("coding") or ()) if isinstance(one, dict) else ():
-                    for system, bar, code in wanted:
-                        if coding.get("code") == code and (not bar or coding.get("system", "") == system):
-                            return True
-        return False
-
-    return fits
-
-
-def _date_test(value: str) -> Callable[[dict[str, Any]], bool]:
-    found = _range(value)
-    if found is None:  # parse() has refused it already.
-        return lambda _: False
-    prefix, start, end = found
-
-    def fits(resource: dict[str, Any]) -> bool:
-        for element in DATE:
-            shown = resource.get(element)
-            if isinstance(shown, dict):
-                low, high = _day(str(shown.get("start", "0001")), end=False), _day(str(shown.get("end", "9998")), end=True)
-            elif isinstance(shown, str):
-                low, high = _day(shown, end=False), _day(shown, end=True)
-            else:
-                continue
-            if low is None or high is None:
-                return False
-            return {"eq": start <= low and high <= end, "ge": high > start, "gt": high > end, "le": low < end, "lt": low < start}[prefix]
-        return False
-
-    return fits
+    To answer it with nothing would say "there is none" of something that nobody looked at (A11, A17).
+    """
+    for name, _ in wanted.filters:
+        own = SEARCHABLE.get(wanted.types[0], {}).get(name) if wanted.types else None
+        if own is not None and not own.shown_by(kept.get(wanted.types[0], ())):
+            return _bad(f"What {name} looks at is not among the elements that may leave under this application.")
+    return None

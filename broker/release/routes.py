@@ -6,9 +6,13 @@ tests/attacks/test_route_inventory.py holds it.
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
@@ -18,14 +22,17 @@ from broker.fhir import definitions
 from broker.fhir.parse import read_json
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
-from broker.release import query, receipts, service
-from broker.release.answers import Kind, Ready, Refusal
+from broker.release import match_request, pacing, query, receipts, service
+from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.capability import statement
 from broker.release.delivery import deliver
 from broker.release.errors import of_refusal
-from broker.release.service import Ask, Form, Parts
+from broker.release.matching import no_match, wanted_match
+from broker.release.negotiation import strictly, takes_json
+from broker.release.service import Ask, Parts
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
+FORM_TYPE = "application/x-www-form-urlencoded"
 
 
 class GatedAnswer(Response):
@@ -39,27 +46,45 @@ class GatedAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The eight steps (``release.service``), the seventh of which is the sending."""
         parts: Parts = self.request.app.state.parts
+        began = asyncio.get_running_loop().time()
 
         async def sending(ready: Ready) -> bool:
-            complete = await deliver(send, receive, body=ready.body, headers=_headers(parts, ready), seconds=parts.settings.gate_timeout)
+            headers = _headers(parts, self.request, self.ask.form, ready)
+            status = 304 if ready.unchanged else 200
+            complete = await deliver(send, receive, body=ready.body, headers=headers, seconds=parts.settings.gate_timeout, status=status)
             metrics.release_done("sent" if complete else "partial", resources=len(ready.items), body_bytes=len(ready.body))
             return complete
 
         refusal = await service.release(parts, self.ask, sending)
-        if refusal is not None:
-            metrics.release_done(refusal.kind.value)
-            await edge.rendered(self.request, of_refusal(refusal))(scope, receive, send)
+        if refusal is None:
+            return
+        metrics.release_done(refusal.kind.value)
+        if refusal.kind in pacing.PACED:
+            await pacing.even(began, parts.settings.refusal_step)
+        if self.ask.form is Form.MATCH and refusal.kind is Kind.REFUSED:
+            answer = Response(no_match(), media_type=FHIR_JSON)
+        else:
+            answer = edge.rendered(self.request, of_refusal(refusal))
+        await answer(scope, receive, send)
 
 
-def _headers(parts: Parts, ready: Ready) -> dict[str, str]:
-    return {
-        "Content-Type": FHIR_JSON,
-        "Content-Length": str(len(ready.body)),
+def _headers(parts: Parts, request: Request, form: Form, ready: Ready) -> dict[str, str]:
+    headers = {
         "Release-Id": str(ready.release),
         "Release-Digest": f"sha-256={ready.digest}",
         "Disclosure-Receipt": f"{parts.settings.base_url}/releases/{ready.release}/receipt",
-        **({"ETag": ready.etag} if ready.etag else {}),
     }
+    if ready.etag:
+        headers["ETag"] = ready.etag
+    if ready.unchanged:
+        return headers
+    headers |= {"Content-Type": FHIR_JSON, "Content-Length": str(len(ready.body))}
+    if form is Form.RESOURCE:
+        changed = orjson.loads(ready.body)["meta"]["lastUpdated"]
+        headers["Last-Modified"] = format_datetime(datetime.fromisoformat(changed).astimezone(UTC), usegmt=True)
+    if strictly(request.headers.get("prefer")):
+        headers["Preference-Applied"] = "handling=strict"
+    return headers
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]] | Refusal:
@@ -73,22 +98,16 @@ def _query(request: Request) -> list[tuple[str, str]] | Refusal:
     return _pairs(request.scope["query_string"])
 
 
-def _accepts_json(request: Request) -> bool:
-    """Whether the caller takes JSON: XML, Turtle and other FHIR versions are not served (R4 http.html#mime-type)."""
-    accept = request.headers.get("accept", "*/*").lower()
-    if "fhirversion=" in accept.replace(" ", "") and "fhirversion=4.0" not in accept.replace(" ", ""):
-        return False
-    return any(kind in accept for kind in ("*/*", "application/*", "application/json", "application/fhir+json", "text/html"))
-
-
 def _known(resource_type: str) -> bool:
     return resource_type in definitions.resource_types() and resource_type not in service.NEVER_RELEASED
 
 
 def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, application: str | None = None) -> Response:
-    if not _accepts_json(request):
-        wanted = Refusal(Kind.BAD_QUERY, ("query.format",), "Only FHIR R4 JSON is served: Accept: application/fhir+json.")
-    return GatedAnswer(request, Ask(_authorization(request), wanted, form, application))
+    # _format, which has been read by now, goes before Accept (R4 http.html#parameters).
+    if "_format" not in request.query_params and not takes_json(request.headers.get("accept")):
+        wanted = Refusal(Kind.NOT_ACCEPTABLE, ("query.format",))
+    unless = request.headers.get("if-none-match", "") if form is Form.RESOURCE else ""
+    return GatedAnswer(request, Ask(_authorization(request), wanted, form, application, unless))
 
 
 def _authorization(request: Request) -> str | None:
@@ -121,9 +140,12 @@ _RELEASE_REQUEST = _body(
         "types": {"type": "array", "items": {"type": "string"}, "description": "FHIR R4 resource types; left out: all that the grant allows"},
     },
 )
-_SEARCH_FORM = _body(
-    "application/x-www-form-urlencoded", (), {"patient": _ID, "_id": _ID, "_count": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}}
+_MATCH_REQUEST = _body(
+    "application/fhir+json",
+    ("resourceType", "parameter"),
+    {"resourceType": {"type": "string", "const": "Parameters"}, "parameter": {"type": "array", "items": {"type": "object"}}},
 )
+_SEARCH_FORM = _body(FORM_TYPE, (), {"patient": _ID, "_id": _ID, "_count": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}})
 
 TypeName = Annotated[str, Path(description="FHIR R4 resource type")]
 ResourceId = Annotated[str, Path(description="Logical id")]
@@ -143,10 +165,21 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
         pairs = _query(request)
         return _answer(request, pairs if isinstance(pairs, Refusal) else query.everything(patient, pairs), Form.SEARCHSET)
 
+    @router.post("/fhir/Patient/$match", summary="The one patient who is meant", tags=["release"], openapi_extra=_MATCH_REQUEST)
+    async def match(request: Request) -> Response:
+        _authenticated(request)
+        settings = request.app.state.settings
+        body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
+        meant = match_request.read_request(body)
+        wanted = Refusal(Kind.BAD_QUERY, ("query.not-allowed",)) if request.url.query else await wanted_match(request.app.state.parts, meant)
+        return _answer(request, wanted, Form.MATCH)
+
     @router.post("/fhir/{resource_type}/_search", summary="Search by form", tags=["release"], openapi_extra=_SEARCH_FORM)
     async def search_by_form(request: Request, resource_type: TypeName) -> Response:
         _served(resource_type)
         _authenticated(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+            return _answer(request, Refusal(Kind.BAD_QUERY, ("query.unreadable",), f"The body of a search is {FORM_TYPE}."), Form.SEARCHSET)
         in_url, in_body = _query(request), _pairs(await request.body())
         if isinstance(in_url, Refusal) or isinstance(in_body, Refusal):
             return _answer(request, in_url if isinstance(in_url, Refusal) else in_body, Form.SEARCHSET)  # type: ignore[arg-type]

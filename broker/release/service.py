@@ -18,10 +18,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import psycopg
@@ -42,12 +40,13 @@ from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
 from broker.policy.service import RememberingEngine
 from broker.records import service as records
-from broker.release import bundle, collect, outcome, paging
-from broker.release.answers import Kind, Ready, Refusal
+from broker.release import collect, outcome, paging, query
+from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.consents import consented
 from broker.release.facts import facts_of
 from broker.release.plans import plan_of
 from broker.release.query import Wanted
+from broker.release.ready import made_ready
 from broker.settings import Settings
 
 log = logging.getLogger("broker.release")
@@ -58,14 +57,6 @@ NEVER_RELEASED = frozenset({"Consent", "AuditEvent", "Provenance", "Bundle", "Pa
 _SHARED_LOCKS = "SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock_shared(%s)"
 
 
-class Form(StrEnum):
-    """What the answer is: a search result, one resource, or one collection."""
-
-    SEARCHSET = "searchset"
-    RESOURCE = "resource"
-    COLLECTION = "collection"
-
-
 @dataclass(frozen=True)
 class Ask:
     """One call as it came in: whose token, what is wanted (or why the query is refused), which application it names itself."""
@@ -74,6 +65,7 @@ class Ask:
     wanted: Wanted | Refusal
     form: Form
     application: str | None = None
+    unless: str = ""  #: If-None-Match: the version of the one resource that the caller has
 
 
 @dataclass(frozen=True)
@@ -229,8 +221,8 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
 
     def refused(kind: Kind, *reasons: str, decision: Decision | None = None) -> _Refused:
         # One resource that isn't there, is withheld or is somebody else's: one answer.
-        hidden = Kind.NOT_FOUND if kind is Kind.REFUSED and ask.form is Form.RESOURCE else kind
-        return _Refused(Refusal(hidden, reasons, decision=decision), common)
+        shown = Kind.NOT_FOUND if kind is Kind.REFUSED and ask.form is Form.RESOURCE else kind
+        return _Refused(Refusal(shown, reasons, decision=decision), common)
 
     wanted = ask.wanted
     if isinstance(wanted, Refusal):
@@ -266,8 +258,13 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
         plan = plan_of(decision)
     except PlanInvalid:
         return refused(Kind.UNAVAILABLE, "policy.plan-unusable", decision=decision)
+    if ask.form is Form.MATCH and plan.pseudonymous:  # It would join a pseudonym to a name.
+        return refused(Kind.REFUSED, "match.pseudonymous", decision=decision)
     if wanted.types and not any(name in plan.types for name in wanted.types):
         return refused(Kind.REFUSED, "necessity.type-not-permitted", decision=decision)
+
+    if unseen := query.hidden(wanted, {name: kept.elements for name, kept in plan.types.items()}):
+        return _Refused(replace(unseen, decision=decision), common)
 
     bound = paging.Bound(caller.client_id, caller.grant_id, f"{wanted.path}?{wanted.shown}", vault.epoch, plan.fingerprint)
     after = None if wanted.after is None else paging.opened(parts.keys, bound, wanted.after)
@@ -304,10 +301,12 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
         await _recorded(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
         return Refusal(Kind.UNAVAILABLE, (page.reason,))
-    if ask.form is Form.RESOURCE and not page.resources:
+    if ask.form in (Form.RESOURCE, Form.MATCH) and not page.resources:
         await _recorded(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
-        return Refusal(Kind.NOT_FOUND, ("resource.withheld-or-unknown",))
-    ready = _ready(parts, ask.form, wanted, permitted, page, release_id)
+        return Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("resource.withheld-or-unknown",))
+    obligations = permitted.plan.obligations
+    ready = made_ready(parts.settings, parts.keys, ask.form, wanted, page, release=release_id, bound=permitted.bound, obligations=obligations)
+    ready = ready.unless(ask.unless)
 
     # 7 send
     complete = await send(ready)
@@ -335,33 +334,6 @@ async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spen
                 await connection.execute(audit.INSERT_EVENT, row, prepare=True, binary=True)
     intent: UUID = row["id"]
     return intent
-
-
-def _ready(parts: Parts, form: Form, wanted: Wanted, permitted: _Permitted, page: collect.Page, release_id: UUID) -> Ready:
-    if form is Form.RESOURCE:
-        _, _, body = page.resources[0]
-        etag = f'W/"{page.items[0].version}"'
-        return Ready(release_id, body, page.items[:1], page.held_back, page.items[0].digest, etag)
-    base = parts.settings.base_url
-    links: dict[str, str] = {}
-    if form is Form.SEARCHSET:
-        here = f"{base}/fhir/{wanted.path}"
-        links["self"] = here + (f"?{urlencode(wanted.shown)}" if wanted.shown else "")
-        if page.following is not None:
-            sealed = paging.link(parts.keys, permitted.bound, page.following)
-            links["next"] = f"{here}?{urlencode((*wanted.shown, ('_page', sealed)))}"
-    body = bundle.assemble(
-        release=release_id,
-        kind=form.value,
-        base_url=base,
-        at=clock.now(),
-        resources=page.resources,
-        labels=page.labels,
-        obligations=permitted.plan.obligations,
-        links=links,
-        total=len(page.resources) if form is Form.SEARCHSET and wanted.after is None and page.following is None else None,
-    )
-    return Ready(release_id, body, page.items, page.held_back, digest(body))
 
 
 _INSERT_RELEASE = """

@@ -13,5 +13,5 @@ from tests.live import hospital
 @pytest.fixture(scope="module")
 def story(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """The demo's hospital on a socket of its own."""
-    with hospital(module_database_url, tmp_path_factory.mktemp("var")) as running:
+    with hospital(module_database_url, tmp_path_factory.mktemp("var"), refusal_step=0) as running:
         yield running

@@ -95,6 +95,7 @@ TABLE = {
     "GET /fhir/Consent/{consent}/_history": "person:consent.read",
     "GET /fhir/Consent/{consent}/_history/{version}": "person:consent.read",
     "GET /fhir/Patient/{patient}/$everything": "gate",
+    "POST /fhir/Patient/$match": "gate",
     "GET /fhir/{resource_type}": "gate",
     "POST /fhir/{resource_type}/_search": "gate",
     "GET /fhir/{resource_type}/{resource_id}": "gate",
@@ -142,6 +143,13 @@ def needed(dependant: Dependant) -> set[object]:
     return {dependant.call}.union(*(needed(one) for one in dependant.dependencies))
 
 
+def meant(its: Caller) -> dict:
+    """What $match is asked: the patient of the grant."""
+    one = its.story.cast.patients["p1001"]
+    patient = {"resourceType": "Patient", "identifier": [one.identifier], "name": [{"text": one.name}]}
+    return {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": patient}]}
+
+
 def filled(route: str, its: Caller) -> tuple[str, str, list, bytes]:
     """A request to a route that names things which are there: method, path, headers, body."""
     method, _, path = route.partition(" ")
@@ -155,7 +163,7 @@ def filled(route: str, its: Caller) -> tuple[str, str, list, bytes]:
         path += "?patient=p1001"
     if method in ("GET", "DELETE"):
         return method, path, [], b""
-    body = {"application": its.number, "patient": "p1001"} if path == "/releases" else {}
+    body = {"application": its.number, "patient": "p1001"} if path == "/releases" else meant(its) if path.endswith("$match") else {}
     return method, path, [("Content-Type", JSON)], json.dumps(body).encode()
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.release import query
+from broker.fhir import definitions
+from broker.release import filters, query
 from broker.release.answers import Kind, Refusal
 from broker.release.query import Wanted
 
@@ -30,14 +31,17 @@ ATTACKS = [
     ("code:of-type", "1"),
     ("patient:missing", "false"),
     ("value-quantity", "gt5"),
-    ("_lastUpdated", "gt2020"),
+    ("_lastUpdated", "ap2020"),
+    ("_lastUpdated:missing", "true"),
     ("_since", "2020"),
     ("_text", "HIV"),
     ("_content", "HIV"),
     ("_summary", "data"),
-    ("_total", "accurate"),
+    ("_total", "all"),
     ("_sort", "value-quantity"),
     ("_elements", "telecom"),
+    ("_elements", "code.coding"),
+    ("_elements", "*"),
     ("_query", "x"),
     ("_contained", "both"),
     ("phone", "138"),
@@ -96,7 +100,20 @@ def test_whatever_comes_is_an_answer(pairs):
     answer = query.search("Observation", pairs)
     if isinstance(answer, Wanted):
         assert answer.patient
-        assert {name for name, _ in pairs} <= {"patient", "_id", "_count", "_page", "_format", "code", "category", "date", "status"}
+        assert {name for name, _ in pairs} <= {
+            "patient",
+            "_id",
+            "_count",
+            "_page",
+            "_format",
+            "code",
+            "category",
+            "date",
+            "status",
+            "_lastUpdated",
+            "_elements",
+            "_total",
+        }
 
 
 OBSERVATION = {
@@ -135,7 +152,7 @@ OBSERVATION = {
 )
 def test_filters_look_at_what_is_shown(name, value, fits):
     assert isinstance(query.search("Observation", [("patient", "p1"), (name, value)]), Wanted)
-    test = query.matcher([(name, value)])
+    test = filters.matcher([(name, value)])
     assert test is not None
     assert test(OBSERVATION) is fits
     assert test({"resourceType": "Observation"}) is False
@@ -146,19 +163,82 @@ def test_an_unreadable_date_is_refused(value):
     assert isinstance(query.search("Observation", [("patient", "p1"), ("date", value)]), Refusal)
 
 
-def test_everything_takes_types_and_count_and_nothing_else():
+def test_everything_takes_what_r4_names_and_nothing_else():
     wanted = query.everything("p1", [("_type", "Observation,Condition"), ("_count", "5")])
     assert isinstance(wanted, Wanted)
     assert wanted.types == ("Condition", "Observation")
-    for bad in [("_since", "2020"), ("start", "2020"), ("_type", "observation"), ("_type", "Observation,$x"), ("_include", "*")]:
-        assert isinstance(query.everything("p1", [bad]), Refusal)
+    for good in [("_since", "2020-01-01T00:00:00Z"), ("start", "2020"), ("end", "2020-06-30")]:
+        assert isinstance(query.everything("p1", [good]), Wanted)
+    for bad in [
+        ("_since", "2020"), ("_since", "gt2020-01-01T00:00:00Z"), ("_since", "2020-01-01T00:00:00"), ("start", "ge2020"), ("end", "2020-13"),
+        ("start", "2020-01-01T00:00:00Z"), ("_type", "observation"), ("_type", "Observation,$x"), ("_include", "*"), ("_elements", "name"),
+    ]:  # fmt: skip
+        assert isinstance(query.everything("p1", [bad]), Refusal), bad
 
 
-def test_a_read_takes_no_parameter_but_format():
+def test_a_read_takes_format_and_elements():
     assert isinstance(query.read("Observation", "o1", []), Wanted)
     assert isinstance(query.read("Observation", "o1", [("_format", "json")]), Wanted)
-    for bad in [("_format", "xml"), ("_elements", "code"), ("_summary", "true")]:
+    assert isinstance(query.read("Observation", "o1", [("_elements", "code,value")]), Wanted)
+    for bad in [("_elements", "telecom"), ("_summary", "true"), ("_count", "1")]:
         assert isinstance(query.read("Observation", "o1", [bad]), Refusal)
+    xml = query.read("Observation", "o1", [("_format", "xml")])
+    assert isinstance(xml, Refusal)
+    assert xml.kind is Kind.NOT_ACCEPTABLE
     odd = query.read("Observation", "../../etc", [])
     assert isinstance(odd, Refusal)
     assert odd.kind is Kind.NOT_FOUND
+
+
+@pytest.mark.parametrize("kind", sorted(filters.SEARCHABLE))
+def test_every_parameter_looks_at_elements_that_the_type_has(kind):
+    for name, parameter in filters.SEARCHABLE[kind].items():
+        for element in parameter.elements:
+            found = definitions.element(kind, element)
+            assert element in definitions.json_names(kind, found.name), (name, element)
+        assert parameter.shown_by([definitions.element(kind, parameter.elements[0]).name])
+        assert not parameter.shown_by(["id", "subject"])
+
+
+CONDITION = {"resourceType": "Condition", "meta": {"lastUpdated": "2026-02-03T04:05:06.789Z"}, "recordedDate": "2025-05-05", "clinicalStatus": {}}
+GOAL = {"resourceType": "Goal", "meta": {"lastUpdated": "2026-02-03T04:05:06.789Z"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fits", "dateless"),
+    [
+        ("_lastUpdated", "2026-02-03", True, True),
+        ("_lastUpdated", "gt2026-02-03", False, False),
+        ("_since", "2026-02-03T12:05:06+08:00", True, True),
+        ("_since", "2026-02-03T04:05:08Z", False, False),
+        ("start", "2025-05-05", True, True),
+        ("start", "2025-05-06", False, True),
+        ("end", "2025-05-05", True, True),
+        ("end", "2025-05-04", False, True),
+    ],
+)
+def test_changes_and_times_of_care_are_what_is_shown_of_them(name, value, fits, dateless):
+    test = filters.matcher([(name, value)])
+    assert test is not None
+    assert test(CONDITION) is fits
+    assert test(GOAL) is dateless
+
+
+def test_a_granular_scope_narrows_its_own_type_alone():
+    laboratory = (("category", "http://cat|laboratory"),)
+    test = filters.matcher([], [("Observation", (laboratory,))])
+    assert test is not None
+    assert test(OBSERVATION)
+    assert test(CONDITION)
+    assert not test({**OBSERVATION, "category": [{"coding": [{"system": "http://other", "code": "laboratory"}]}]})
+    assert not test({"resourceType": "Observation"})
+
+
+def test_an_element_that_may_not_leave_is_not_searched():
+    wanted = query.search("Observation", [("patient", "p1"), ("date", "2024"), ("status", "final")])
+    assert isinstance(wanted, Wanted)
+    assert query.hidden(wanted, {"Observation": ["status", "effective"]}) is None
+    assert query.hidden(wanted, {"Observation": ["status", "effectiveDateTime"]}) is None
+    refused = query.hidden(wanted, {"Observation": ["status", "code"]})
+    assert refused is not None
+    assert refused.kind is Kind.BAD_QUERY
