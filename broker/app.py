@@ -42,6 +42,7 @@ from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
 from broker.settings import Settings, settings
+from broker.workforce.routes import build_router as workforce_router
 
 log = logging.getLogger("broker")
 
@@ -150,6 +151,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     for router in (
         identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
         notifications_router(keys=installation.keys, settings=chosen),
+        workforce_router(),
         log_router(require(Action.LOG_READ)),
         opa_router(),
         consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ)),

@@ -46,6 +46,8 @@ class Action(StrEnum):
     REVIEW_READ = "review.read"  #: the quarterly review
     REVIEW_WRITE = "review.write"  #: findings, corrective actions, sign-off
     REGISTRY_READ = "registry.read"  #: organisations, people and clients
+    WORKFORCE_READ = "workforce.read"  #: the registers of qualifications and training
+    WORKFORCE_WRITE = "workforce.write"  #: enter and end certificates, say what each step demands
     ORGANIZATION_WRITE = "organization.write"
     PERSON_WRITE = "person.write"
     CLIENT_WRITE = "client.write"  #: register, suspend, change the keys of clients
@@ -69,6 +71,8 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.REGISTRY_READ,
             Action.ORGANIZATION_WRITE,
             Action.CLIENT_WRITE,
+            Action.WORKFORCE_READ,
+            Action.WORKFORCE_WRITE,
         }
     ),
     Role.AUDITOR: frozenset(
@@ -81,9 +85,19 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.REVIEW_READ,
             Action.REVIEW_WRITE,
             Action.REGISTRY_READ,
+            Action.WORKFORCE_READ,
         }
     ),
-    Role.ADMINISTRATOR: frozenset({Action.REGISTRY_READ, Action.ORGANIZATION_WRITE, Action.PERSON_WRITE, Action.CLIENT_WRITE}),
+    Role.ADMINISTRATOR: frozenset(
+        {
+            Action.REGISTRY_READ,
+            Action.ORGANIZATION_WRITE,
+            Action.PERSON_WRITE,
+            Action.CLIENT_WRITE,
+            Action.WORKFORCE_READ,
+            Action.WORKFORCE_WRITE,
+        }
+    ),
 }
 
 #: One person may not both run the system, decide on releases and audit them (GB/T 22239-2019 8.1.4.2, three roles apart).

@@ -85,6 +85,19 @@ TABLE = {
         for whose, action in (("organizations/{organization_id}", "organization.write"), ("clients/{client_id}", "client.write"))
         for method, one in (("GET", ""), ("POST", ""), ("DELETE", "/{channel}"))
     },
+    **{
+        route.format(register): f"person:workforce.{right}"
+        for register in ("qualifications", "training")
+        for route, right in (
+            ("GET /api/v1/{}", "read"),
+            ("POST /api/v1/{}", "write"),
+            ("PATCH /api/v1/{}/{{credential}}", "write"),
+            ("POST /api/v1/{}/import", "write"),
+        )
+    },
+    "GET /api/v1/me/credentials": "person",
+    "GET /api/v1/workforce/demands": "person",
+    "PUT /api/v1/workforce/demands/{step}": "person:workforce.write",
     "GET /api/v1/transmissions": "person:transmission.read",
     "GET /log/tile/entries/{path:path}": "person:log.read",
     "POST /fhir/Consent": "person:consent.write",
