@@ -14,7 +14,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 #: What an organisation may be; ``policy.facts.RecipientFacts.kind``.
-KINDS = ("hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority")
+KINDS = (
+    "hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority", "nursing",
+    "infection_control",
+)  # fmt: skip
 RELATIONSHIPS = ("internal", "external")
 STATUSES = ("active", "suspended")
 

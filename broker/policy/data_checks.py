@@ -36,6 +36,13 @@ def _purposes(data: Data) -> Found:
         yield f"profile_index.json#/{code}", "purposes that are judged and purposes with profiles must be the same"
 
 
+def _residency(data: Data) -> Found:
+    judged = {row["judged_as"] for row in data["purposes"].values()}
+    for code, row in data["transfer_routes"].items():
+        if not {*row["purposes"]} <= judged:
+            yield f"transfer_routes.json#/{code}", "carries a purpose that nothing is judged as"
+
+
 def _index(data: Data) -> Found:
     named = {name for kinds in data["profile_index"].values() for each in kinds.values() for name in each.values()}
     for name in sorted(named ^ data["profiles"].keys()):
@@ -73,6 +80,8 @@ def _profiles(data: Data) -> Found:
         where = f"profiles/{name}.json"
         if not {*profile["may_lift"]} <= lifting:
             yield where, "may lift only sensitive classes"
+        if not {*profile["workforce"]} <= data["workforce"].keys():
+            yield where, "requires a qualification that workforce.json does not list"
         if profile["lookback_days"]["latest"] > profile["lookback_days"]["recent"]:
             yield where, "`latest` must not reach further back than `recent`"
         for resource, kept in profile["types"].items():
@@ -101,4 +110,4 @@ def _type(data: Data, resource: str, kept: dict[str, Any]) -> Iterator[str]:
             yield f"the transform of {path} touches nothing that is kept"
 
 
-_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _index, _classes, _sensitive, _profiles)
+_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _residency, _index, _classes, _sensitive, _profiles)

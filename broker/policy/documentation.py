@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from broker.policy.metadata import Annotation, blocks, denied_code
 from broker.policy.policy_set import PolicySet
@@ -78,7 +79,7 @@ def _sentence(each: Annotation) -> str:
 def _tables(policies: PolicySet) -> Iterator[str]:
     data = policies.data
     yield "## Least-necessary profiles\n"
-    yield "| profile | 中文 | purpose · recipient · relationship | types | may lift | kept at most |\n|---|---|---|---|---|---|"
+    yield "| profile | 中文 | purpose · recipient · relationship | types | may lift | requires | abroad | kept at most |\n|---|---|---|---|---|---|---|---|"
     for name, profile in sorted(data["profiles"].items()):
         uses = [
             f"{purpose} · {kind} · {relationship}"
@@ -89,16 +90,34 @@ def _tables(policies: PolicySet) -> Iterator[str]:
         ]
         lifts = ", ".join(f"`{code}`" for code in profile["may_lift"]) or "nothing"
         days = profile["limits"]["retention_days"]
-        yield f"| `{name}` | {profile['name']['zh']} | {'<br>'.join(uses)} | {', '.join(profile['types'])} | {lifts} | {days} days |"
+        needs = ", ".join(f"`{code}`" for code in profile["workforce"]) or "nothing"
+        abroad = "by a legal route" if profile["abroad"] else "no"
+        yield (
+            f"| `{name}` | {profile['name']['zh']} | {'<br>'.join(uses)} | {', '.join(profile['types'])} | {lifts} | {needs} | {abroad} | {days} days |"
+        )
     yield "\n## Data classes\n"
     yield "| class | 中文 | types | level |\n|---|---|---|---|"
     for code, row in sorted(data["data_classes"].items()):
         reached = sorted({*row["types"], *(f"{part['type']} (part)" for part in row["parts"])})
         yield f"| `{code}` | {row['name']['zh']} | {', '.join(reached) or 'lifts ' + str(row['lifts'])} | {row['level']} |"
     yield "\nLevels follow GB/T 39725-2020 as commonly cited; compare with the standard's text before relying on them.\n"
+    yield from _qualifications(data)
     yield "## Lawful bases\n"
     yield "| basis | 中文 | law | purposes | consent needed within · outside | overrides a refusal |\n|---|---|---|---|---|---|"
     for code, row in sorted(data["lawful_bases"].items()):
         needed = " · ".join("yes" if row["consent_required"][where] else "no" for where in ("internal", "external"))
         overrides = "yes" if row["overrides_refusal"] else "no"
         yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {overrides} |"
+
+
+def _qualifications(data: Mapping[str, Any]) -> Iterator[str]:
+    yield "## Qualifications and training\n"
+    yield "| code | 中文 | English | law |\n|---|---|---|---|"
+    for code, row in sorted(data["workforce"].items()):
+        yield f"| `{code}` | {row['name']['zh']} | {row['name']['en']} | {row['law']} |"
+    yield "\n## Routes for a transfer abroad\n"
+    yield "| route | 中文 | law | purposes | separate consent |\n|---|---|---|---|---|"
+    for code, row in sorted(data["transfer_routes"].items()):
+        needed = "yes" if row["separate_consent"] else "no"
+        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} |"
+    yield ""

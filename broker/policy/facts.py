@@ -57,7 +57,7 @@ class RecipientFacts:
     """Who will hold the data."""
 
     id: str
-    kind: str  #: hospital, department, laboratory, imaging, finance, quality, research, pharmacy, insurer, authority
+    kind: str  #: hospital, department, laboratory, imaging, finance, quality, research, pharmacy, insurer, authority, nursing, infection_control
     relationship: str  #: internal or external
     status: str  #: active, suspended
     jurisdiction: str = "CN"  #: ISO 3166-1 alpha-2
@@ -67,11 +67,37 @@ class RecipientFacts:
 
 @dataclass(frozen=True)
 class RequesterFacts:
-    """The person who applied, so far as policy asks. Workforce registers come later; unknown means not qualified."""
+    """The person who applied, so far as the registry of accounts knows them. What they are qualified for: :class:`WorkforceFacts`."""
 
     id: str
     roles: tuple[str, ...] = ()
     active: bool = True
+
+
+@dataclass(frozen=True)
+class WorkforceFacts:
+    """What the registers of licences, scopes of practice and training say at this moment of the person who applied and their institution.
+
+    The codes are those of policies/data/workforce.json. A profile names what it requires; whatever the registers themselves demand comes on
+    top. What is neither held nor expired is missing. Facts without registers (``Facts.workforce`` None) deny wherever a profile requires any.
+    """
+
+    required: tuple[str, ...] = ()  #: What the registers demand of this person, whatever the profile says.
+    held: tuple[str, ...] = ()  #: In force now.
+    expired: tuple[str, ...] = ()  #: Held once and no longer: run out, suspended or withdrawn.
+    valid_until: int | None = None  #: Nearest moment at which one that is held runs out or one that is expired may be renewed.
+
+
+@dataclass(frozen=True)
+class ResidencyFacts:
+    """What has been shown for a transfer out of the mainland to this recipient (PIPL 38-41). None for recipients in the country."""
+
+    route: str | None = None  #: A code of policies/data/transfer_routes.json, such as ``standard_contract``; None: none was shown.
+    route_until: int | None = None  #: Until when the route is in force; None: without end.
+    impact_assessed: bool = False  #: A protection impact assessment is on record (PIPL 55-56).
+    separate_consent: bool = False  #: The patient agreed to the transfer abroad separately (PIPL 39).
+    foreign_authority: bool = False  #: The recipient is a judicial or law-enforcement body of another country (PIPL 41).
+    authority_approved: bool = False  #: The competent authority approved giving data to that body.
 
 
 @dataclass(frozen=True)
@@ -109,6 +135,8 @@ class Facts:
     consent: ConsentFacts
     caller: CallerFacts | None = None
     wanted_types: tuple[str, ...] = field(default=())  #: Types of this one call; empty: all that the grant allows.
+    workforce: WorkforceFacts | None = None  #: None: no register was asked.
+    residency: ResidencyFacts | None = None  #: None: nothing was shown for a transfer abroad.
 
     def to_json(self) -> dict[str, Any]:
         """The Rego input. Tuples become lists."""

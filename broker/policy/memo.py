@@ -33,6 +33,8 @@ def edges(facts: Facts) -> tuple[int, ...]:
         facts.consent.valid_until,
         facts.request.period_from,
         facts.request.period_until,
+        None if facts.workforce is None else facts.workforce.valid_until,
+        None if facts.residency is None else facts.residency.route_until,
         facts.at - facts.at % _DAY + _DAY,
     )
     return tuple(moment for moment in times if moment is not None)

@@ -116,7 +116,7 @@ def catalogue(policy_set: PolicySet | None = None) -> Catalogue:
 
 def reasons(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
     """Permanent code → sentence and what to do next, of every reason that a decision or a necessity report may give."""
-    return {code: Text(**words) for code, words in _data(policy_set)["reasons"].items()}
+    return {code: _said(words) for code, words in _data(policy_set)["reasons"].items()}
 
 
 def purposes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
@@ -155,6 +155,10 @@ def decide_form(form: dict[str, Any], folder: Path | None = None) -> Decision:
 
 def _data(policy_set: PolicySet | None) -> Mapping[str, Any]:
     return (policy_set or policies(settings())).data
+
+
+def _said(words: Mapping[str, Any]) -> Text:
+    return Text(zh=words["zh"], en=words["en"], help_zh=words["help_zh"], help_en=words["help_en"])
 
 
 def _text(name: Mapping[str, str]) -> Text:

@@ -145,8 +145,9 @@ def _reasons(policies: PolicySet) -> Iterator[Problem]:
     given, told = given_codes(policies), policies.data["reasons"]
     for code in sorted(given.keys() - told.keys()):
         yield Problem(given[code], "reason", f"{code} has no sentences in data/reasons.json")
-    for code in sorted(told.keys() - given.keys()):
-        yield Problem("data/reasons.json", "reason", f"nothing gives {code}")
+    for code, words in sorted(told.items()):
+        if (code in given) == ("retired" in words):
+            yield Problem("data/reasons.json", "reason", f"{code} is retired and yet given" if code in given else f"nothing gives {code}")
     for code, path in sorted(given.items()):
         rule = path.removeprefix(_RULES).split("/", 1)[0]
         if path.startswith(_RULES) and code.split(".", 1)[0] != rule:

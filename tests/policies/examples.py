@@ -5,7 +5,18 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
+from broker.policy.facts import (
+    CallerFacts,
+    ConsentFacts,
+    Facts,
+    GrantFacts,
+    PatientFacts,
+    RecipientFacts,
+    RequesterFacts,
+    RequestFacts,
+    ResidencyFacts,
+    WorkforceFacts,
+)
 
 DAY = 86_400
 #: 2026-11-23T08:00:00Z
@@ -61,6 +72,8 @@ def release() -> dict[str, Any]:
             "types": ["*"],
         },
         "wanted_types": [],
+        "workforce": None,
+        "residency": None,
     }
 
 
@@ -105,6 +118,10 @@ def changed(facts: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _tuples(form: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in form.items()}
+
+
 def as_facts(form: dict[str, Any]) -> Facts:
     """The JSON form as the value that an engine takes."""
     request = {**form["request"], "data": tuple(form["request"]["data"])}
@@ -119,4 +136,6 @@ def as_facts(form: dict[str, Any]) -> Facts:
         consent=ConsentFacts(**{**form["consent"], "consents": tuple(form["consent"]["consents"])}),
         caller=None if form["caller"] is None else CallerFacts(**{**form["caller"], "types": tuple(form["caller"]["types"])}),
         wanted_types=tuple(form["wanted_types"]),
+        workforce=None if form["workforce"] is None else WorkforceFacts(**_tuples(form["workforce"])),
+        residency=None if form["residency"] is None else ResidencyFacts(**form["residency"]),
     )

@@ -21,6 +21,7 @@ USES = [
     for kind, each in kinds.items()
     for relationship, name in each.items()
 ]
+BASES = POLICIES.data["lawful_bases"]
 HL7 = SHARED / "fhir"
 
 
@@ -74,6 +75,8 @@ def test_a_profile_is_found_and_can_be_carried_out(engine, purpose, kind, relati
         release(),
         {
             "request.purpose": purpose,
+            "request.lawful_basis": next(code for code, row in BASES.items() if purpose in row["purposes"]),
+            "workforce": {"required": [], "held": [*POLICIES.data["workforce"]], "expired": [], "valid_until": None},
             "caller.token_purpose": purpose,
             "recipient.kind": kind,
             "recipient.relationship": relationship,

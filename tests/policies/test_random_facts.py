@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from broker.identity.models import KINDS
 from broker.policy.decision import Effect
 from broker.policy.policy_set import load
 from tests.policies.conftest import ROOT
@@ -22,6 +23,7 @@ named = st.fixed_dictionaries(
     },
 )
 classes = st.builds(lambda code: {"data_class": code}, st.sampled_from([*DATA["data_classes"], "clinical.gossip"]))
+qualifications = st.lists(st.sampled_from([*DATA["workforce"]]), max_size=6, unique=True)
 CHANGES = {
     "request.purpose": st.sampled_from([*DATA["purposes"], "CURIOSITY"]),
     "request.lawful_basis": st.sampled_from([*DATA["lawful_bases"], "habit"]),
@@ -40,7 +42,7 @@ CHANGES = {
     "grant.releases_limit": st.none() | st.integers(0, 3),
     "grant.approved_by": st.integers(0, 2),
     "recipient.kind": st.sampled_from(
-        ["hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority"]
+        [*KINDS]
     ),
     "recipient.relationship": st.sampled_from(["internal", "external"]),
     "recipient.status": st.sampled_from(["active", "suspended"]),
@@ -54,6 +56,16 @@ CHANGES = {
     "consent.refused": st.booleans(),
     "consent.unenforceable": st.booleans(),
     "consent.valid_until": st.none() | moments,
+    "workforce": st.none()
+    | st.fixed_dictionaries({"required": qualifications, "held": qualifications, "expired": qualifications, "valid_until": st.none() | moments}),
+    "residency": st.none()
+    | st.fixed_dictionaries(
+        {
+            "route": st.none() | st.sampled_from([*DATA["transfer_routes"], "courier"]),
+            "route_until": st.none() | moments,
+            **dict.fromkeys(("impact_assessed", "separate_consent", "foreign_authority", "authority_approved"), st.sampled_from([True, True, False])),
+        }
+    ),
     "wanted_types": st.lists(st.sampled_from([*DATA["types"]]), max_size=3),
 }
 CALLER = {
@@ -105,7 +117,19 @@ def test_what_is_permitted_keeps_the_laws_of_the_house(embedded, form):
     basis = DATA["lawful_bases"][request["lawful_basis"]]
     assert form["patient"]["match"] == "certain"
     assert recipient["status"] == "active"
-    assert recipient["jurisdiction"] == "CN"
+    profile = DATA["profiles"][decision.plan["profile"]]
+    if recipient["jurisdiction"] != "CN":
+        shown = form["residency"]
+        route = DATA["transfer_routes"][shown["route"]]
+        assert profile["abroad"]
+        assert DATA["purposes"][request["purpose"]]["judged_as"] in route["purposes"]
+        assert shown["route_until"] is None or shown["route_until"] >= NOW
+        assert shown["impact_assessed"]
+        assert shown["separate_consent"] or not route["separate_consent"]
+        assert not shown["foreign_authority"] or shown["authority_approved"]
+    registers = form["workforce"] or {"required": [], "held": [], "expired": []}
+    demanded = {*profile["workforce"], *registers["required"]}
+    assert demanded <= {*registers["held"]} - {*registers["expired"]}
     assert form["requester"]["active"]
     assert recipient["relationship"] == "internal" or recipient["agreement_until"] >= NOW
     if form["question"] == "release":

@@ -15,7 +15,9 @@ import data.broker.release.rules.grant
 import data.broker.release.rules.necessity
 import data.broker.release.rules.purpose
 import data.broker.release.rules.recipient
+import data.broker.release.rules.residency
 import data.broker.release.rules.sensitive
+import data.broker.release.rules.workforce
 
 default emergency_declared := false
 
@@ -53,20 +55,24 @@ always_required if {
 	necessity.satisfied
 	purpose.satisfied
 	recipient.satisfied
+	residency.satisfied
 	sensitive.satisfied
+	workforce.satisfied
 	count(basis.deny) == 0
 	count(consent.deny) == 0
 	count(necessity.deny) == 0
 	count(purpose.deny) == 0
 	count(recipient.deny) == 0
+	count(residency.deny) == 0
 	count(sensitive.deny) == 0
+	count(workforce.deny) == 0
 }
 
 # METADATA
 # title: The names of the rules that must say yes
-required := ["basis", "consent", "grant", "necessity", "purpose", "recipient", "sensitive"] if emergency_declared == false
+required := ["basis", "consent", "grant", "necessity", "purpose", "recipient", "residency", "sensitive", "workforce"] if emergency_declared == false
 
-required := ["basis", "consent", "emergency", "necessity", "purpose", "recipient", "sensitive"] if emergency_declared
+required := ["basis", "consent", "emergency", "necessity", "purpose", "recipient", "residency", "sensitive", "workforce"] if emergency_declared
 
 # METADATA
 # title: What each rule says, for the reasons of a refusal
@@ -78,7 +84,9 @@ verdicts := {
 	"necessity": {"satisfied": necessity.satisfied, "deny": necessity.deny},
 	"purpose": {"satisfied": purpose.satisfied, "deny": purpose.deny},
 	"recipient": {"satisfied": recipient.satisfied, "deny": recipient.deny},
+	"residency": {"satisfied": residency.satisfied, "deny": residency.deny},
 	"sensitive": {"satisfied": sensitive.satisfied, "deny": sensitive.deny},
+	"workforce": {"satisfied": workforce.satisfied, "deny": workforce.deny},
 }
 
 # METADATA

@@ -26,7 +26,7 @@ def facts(tmp_path):
 def test_check_says_that_all_is_well():
     done = run(command.app, ["check"])
     assert done.exit_code == 0
-    assert "11 profiles" in done.stdout
+    assert "17 profiles" in done.stdout
     assert json.loads(run(command.app, ["check", "--json"]).stdout)["problems"] == []
 
 

@@ -53,6 +53,8 @@ release_facts := {
 		"types": ["*"],
 	},
 	"wanted_types": [],
+	"workforce": null,
+	"residency": null,
 }
 
 # A referral hospital fetches, with changes {"path": value}.

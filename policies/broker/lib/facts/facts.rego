@@ -36,6 +36,14 @@ patient := input.facts.patient
 consent := input.facts.consent
 
 # METADATA
+# title: What the registers say of licences, scope and training; null where none was asked
+workforce := input.facts.workforce
+
+# METADATA
+# title: What was shown for a transfer abroad; null where nothing was
+residency := input.facts.residency
+
+# METADATA
 # title: The row of the purpose; undefined for an unknown one
 purpose := data.broker.purposes[request.purpose]
 

@@ -1,10 +1,10 @@
 # METADATA
 # title: Recipient
 # description: >-
-#   Who will hold the data is active, in this country, bound by an agreement where it is another institution, and the one that calls.
+#   Who will hold the data is active, bound by an agreement where it is another institution, and the one that calls.
 #   The person who applied still works here.
 # custom:
-#   law: PIPL 21, 23, 38-41; 网络数据安全管理条例 12
+#   law: PIPL 21, 23; 网络数据安全管理条例 12
 package broker.release.rules.recipient
 
 import data.broker.lib.facts
@@ -33,10 +33,9 @@ satisfied if {
 default sound := false
 
 # METADATA
-# title: Recipient and requester are active, and the data stay in the country
+# title: Recipient and requester are active
 sound if {
 	facts.recipient.status == "active"
-	facts.recipient.jurisdiction == "CN"
 	input.facts.requester.active == true
 }
 
@@ -61,13 +60,6 @@ calls_itself if facts.caller.organization == facts.recipient.id
 # custom:
 #   code: recipient.suspended
 deny contains "recipient.suspended" if facts.recipient.status != "active"
-
-# METADATA
-# title: The recipient is abroad
-# description: Release abroad needs an assessment, a certificate or the standard contract (PIPL 38-40); none can be shown yet.
-# custom:
-#   code: recipient.abroad
-deny contains "recipient.abroad" if facts.recipient.jurisdiction != "CN"
 
 # METADATA
 # title: There is no data-sharing agreement with the recipient

@@ -20,11 +20,6 @@ test_a_suspended_recipient if {
 	recipient.deny == {"recipient.suspended"} with input as examples.release({"/recipient/status": "suspended"})
 }
 
-test_a_recipient_abroad if {
-	not recipient.satisfied with input as examples.release({"/recipient/jurisdiction": "US"})
-	recipient.deny == {"recipient.abroad"} with input as examples.release({"/recipient/jurisdiction": "US"})
-}
-
 test_no_agreement if {
 	not recipient.satisfied with input as examples.release({"/recipient/agreement_until": null})
 	recipient.deny == {"recipient.no-agreement"} with input as examples.release({"/recipient/agreement_until": null})

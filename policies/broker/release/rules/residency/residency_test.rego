@@ -1,0 +1,98 @@
+package broker.release.rules.residency_test
+
+import data.broker.lib.examples_test as examples
+import data.broker.release.rules.residency
+
+shown := {
+	"route": "standard_contract",
+	"route_until": examples.now + examples.day,
+	"impact_assessed": true,
+	"separate_consent": true,
+	"foreign_authority": false,
+	"authority_approved": false,
+}
+
+# A referral to a hospital in Hong Kong, with what was shown for it.
+away(changes) := examples.release({"/recipient/jurisdiction": "HK", "/residency": object.union(shown, changes)})
+
+test_in_the_country if {
+	residency.satisfied with input as examples.release({})
+	count(residency.deny) == 0 with input as examples.release({})
+}
+
+test_abroad_with_everything_shown if {
+	residency.satisfied with input as away({})
+	count(residency.deny) == 0 with input as away({})
+	residency.satisfied with input as away({"route_until": null})
+	residency.satisfied with input as away({"route_until": examples.now})
+}
+
+test_abroad_with_nothing_shown if {
+	nothing := examples.release({"/recipient/jurisdiction": "US"})
+	not residency.satisfied with input as nothing
+	residency.deny == {"residency.no-route"} with input as nothing
+	not residency.satisfied with input as away({"route": null})
+	residency.deny == {"residency.no-route"} with input as away({"route": null})
+	residency.deny == {"residency.no-route"} with input as away({"route": null, "route_until": null})
+	not residency.satisfied with input as away({"route": null, "route_until": null})
+}
+
+test_a_route_that_is_none if {
+	not residency.satisfied with input as away({"route": "courier"})
+	residency.deny == {"residency.other-route"} with input as away({"route": "courier"})
+	not residency.satisfied with input as away({"route": "emergency_exemption"})
+	residency.deny == {"residency.other-route"} with input as away({"route": "emergency_exemption"})
+}
+
+test_a_route_that_is_over if {
+	not residency.satisfied with input as away({"route_until": examples.now - 1})
+	residency.deny == {"residency.route-over"} with input as away({"route_until": examples.now - 1})
+}
+
+test_no_impact_assessment if {
+	not residency.satisfied with input as away({"impact_assessed": false})
+	residency.deny == {"residency.not-assessed"} with input as away({"impact_assessed": false})
+}
+
+test_no_separate_consent if {
+	not residency.satisfied with input as away({"separate_consent": false})
+	residency.deny == {"residency.no-separate-consent"} with input as away({"separate_consent": false})
+}
+
+test_to_save_a_life_no_separate_consent_is_needed if {
+	saving := object.union(shown, {"route": "emergency_exemption", "separate_consent": false})
+	facts := examples.emergency({"/recipient/jurisdiction": "HK", "/residency": saving})
+	residency.satisfied with input as facts
+	count(residency.deny) == 0 with input as facts
+}
+
+test_a_foreign_court if {
+	not residency.satisfied with input as away({"foreign_authority": true})
+	residency.deny == {"residency.foreign-authority"} with input as away({"foreign_authority": true})
+	residency.satisfied with input as away({"foreign_authority": true, "authority_approved": true})
+	count(residency.deny) == 0 with input as away({"foreign_authority": true, "authority_approved": true})
+}
+
+test_genetics_stay if {
+	asking := [{"data_class": "clinical.diagnoses"}, {"data_class": "sensitive.genetics"}]
+	facts := examples.release({"/recipient/jurisdiction": "HK", "/residency": shown, "/request/data": asking})
+	not residency.satisfied with input as facts
+	residency.deny == {"residency.genetics"} with input as facts
+}
+
+test_a_purpose_that_needs_no_transfer if {
+	facts := examples.release({
+		"/recipient/jurisdiction": "HK",
+		"/residency": shown,
+		"/recipient/kind": "insurer",
+		"/request/purpose": "HPAYMT",
+		"/caller/token_purpose": "HPAYMT",
+	})
+	not residency.satisfied with input as facts
+	residency.deny == {"residency.not-necessary"} with input as facts
+}
+
+test_nothing_says_nothing if {
+	not residency.satisfied with input as {}
+	count(residency.deny) == 0 with input as {}
+}
