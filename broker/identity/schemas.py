@@ -12,7 +12,10 @@ from broker.edge import Moment
 from broker.identity.roles import Action, Role
 
 Status = Literal["active", "suspended"]
-Kind = Literal["hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority"]
+Kind = Literal[
+    "hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority", "nursing",
+    "infection_control",
+]  # fmt: skip
 #: A name as people write it: no control characters, no leading or trailing space.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")]

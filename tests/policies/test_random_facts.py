@@ -41,9 +41,7 @@ CHANGES = {
     "grant.releases_used": st.integers(0, 3),
     "grant.releases_limit": st.none() | st.integers(0, 3),
     "grant.approved_by": st.integers(0, 2),
-    "recipient.kind": st.sampled_from(
-        [*KINDS]
-    ),
+    "recipient.kind": st.sampled_from([*KINDS]),
     "recipient.relationship": st.sampled_from(["internal", "external"]),
     "recipient.status": st.sampled_from(["active", "suspended"]),
     "recipient.jurisdiction": st.sampled_from(["CN", "US"]),

@@ -1,13 +1,13 @@
 """Add kinds of organization.
 
-Nursing and infection control have least-necessary profiles of their own. Safe while the previous version serves: it knows no such
-rows, and a constraint that allows more refuses nothing that it writes. ``NOT VALID`` keeps the lock short; every old row fits.
+Nursing and infection control have least-necessary profiles of their own. A migration runs while the previous version still serves: it
+knows no such rows, and a constraint that allows more refuses nothing that it writes. ``NOT VALID`` keeps the lock short.
 """
 
 from alembic import op
 
-revision = "202611230971"
-down_revision = "202611230970"
+revision = "202611231340"
+down_revision = "202611231322"
 branch_labels = None
 depends_on = None
 
