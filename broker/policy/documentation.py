@@ -79,7 +79,8 @@ def _sentence(each: Annotation) -> str:
 def _tables(policies: PolicySet) -> Iterator[str]:
     data = policies.data
     yield "## Least-necessary profiles\n"
-    yield "| profile | 中文 | purpose · recipient · relationship | types | may lift | requires | abroad | kept at most |\n|---|---|---|---|---|---|---|---|"
+    yield "| profile | 中文 | purpose · recipient · relationship | types | may lift | requires | abroad | kept at most |"
+    yield "|---|---|---|---|---|---|---|---|"
     for name, profile in sorted(data["profiles"].items()):
         uses = [
             f"{purpose} · {kind} · {relationship}"
@@ -92,9 +93,8 @@ def _tables(policies: PolicySet) -> Iterator[str]:
         days = profile["limits"]["retention_days"]
         needs = ", ".join(f"`{code}`" for code in profile["workforce"]) or "nothing"
         abroad = "by a legal route" if profile["abroad"] else "no"
-        yield (
-            f"| `{name}` | {profile['name']['zh']} | {'<br>'.join(uses)} | {', '.join(profile['types'])} | {lifts} | {needs} | {abroad} | {days} days |"
-        )
+        cells = (f"`{name}`", profile["name"]["zh"], "<br>".join(uses), ", ".join(profile["types"]), lifts, needs, abroad, f"{days} days")
+        yield f"| {' | '.join(cells)} |"
     yield "\n## Data classes\n"
     yield "| class | 中文 | types | level |\n|---|---|---|---|"
     for code, row in sorted(data["data_classes"].items()):
