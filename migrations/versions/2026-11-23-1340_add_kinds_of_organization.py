@@ -7,7 +7,7 @@ knows no such rows, and a constraint that allows more refuses nothing that it wr
 from alembic import op
 
 revision = "202611231340"
-down_revision = "202611231335"
+down_revision = "202611231340"
 branch_labels = None
 depends_on = None
 
