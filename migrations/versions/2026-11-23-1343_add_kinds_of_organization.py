@@ -6,7 +6,7 @@ knows no such rows, and a constraint that allows more refuses nothing that it wr
 
 from alembic import op
 
-revision = "202611231340"
+revision = "202611231343"
 down_revision = "202611231340"
 branch_labels = None
 depends_on = None
