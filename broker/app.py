@@ -32,6 +32,7 @@ from broker.feedback import service as feedback
 from broker.feedback.routes import build_router as feedback_router
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
+from broker.incidents.routes import build_router as incidents_router
 from broker.notifications.routes import build_router as notifications_router
 from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
@@ -166,6 +167,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             holds=feedback.holds(chosen.feedback_days),
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
+        incidents_router(settings=chosen, keys=installation.keys),
         release_router(catalogue.types),
         transmissions_router(installation.keys),
         operations(installation),

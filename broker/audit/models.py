@@ -1,4 +1,4 @@
-"""The tables of the log. All but ``log_state`` are only ever added to; triggers and grants see to it.
+"""The tables of the log. All but ``log_state`` and ``log_follower`` are only ever added to; triggers and grants see to it.
 
 ``audit_event`` is the outbox: a verb adds its row in its own transaction. The sequencer gives each committed row an index
 (``log_entry``), keeps full tiles (``log_tile``) and signs (``log_checkpoint``). Hashes of the unfinished tiles are the
@@ -110,3 +110,13 @@ class LogState(SQLModel, table=True):
     cursor_xid: str = Field(sa_column=sa.Column(Xid8, nullable=False))
     cursor_seq: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))
     fence: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))
+
+
+class LogFollower(SQLModel, table=True):
+    """How far a reader has come (``audit.following``). One row for each."""
+
+    __tablename__ = "log_follower"
+
+    name: str = Field(sa_type=sa.Text, primary_key=True)
+    xid: str = Field(sa_column=sa.Column(Xid8, nullable=False))
+    seq: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))

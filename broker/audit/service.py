@@ -16,6 +16,7 @@ from broker import clock
 from broker.audit import receipt, store
 from broker.audit.errors import LogDamaged, NotRecordable, NotSealedYet
 from broker.audit.events import Event
+from broker.audit.following import Happened, follow
 from broker.audit.leaf import leaf, uuid7
 from broker.audit.tiles import node_reader
 from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
@@ -25,10 +26,12 @@ from broker.errors import NotFound
 __all__ = [
     "INSERT_EVENT",
     "Backlog",
+    "Happened",
     "Transmission",
     "Unfinished",
     "backlog",
     "event_row",
+    "follow",
     "proof",
     "published_checkpoint",
     "record",

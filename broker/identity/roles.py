@@ -51,6 +51,8 @@ class Action(StrEnum):
     ORGANIZATION_WRITE = "organization.write"
     PERSON_WRITE = "person.write"
     CLIENT_WRITE = "client.write"  #: register, suspend, change the keys of clients
+    INCIDENT_READ = "incident.read"  #: incidents, violations, risks, corrective actions; whoever is signed in may report one
+    INCIDENT_HANDLE = "incident.handle"  #: assess, contain, notify, investigate, close
 
 
 PERMISSIONS: dict[Role, frozenset[Action]] = {
@@ -73,10 +75,13 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.CLIENT_WRITE,
             Action.WORKFORCE_READ,
             Action.WORKFORCE_WRITE,
+            Action.INCIDENT_READ,
+            Action.INCIDENT_HANDLE,
         }
     ),
     Role.AUDITOR: frozenset(
         {
+            Action.INCIDENT_READ,
             Action.APPLICATION_READ_ALL,
             Action.CONSENT_READ,
             Action.FEEDBACK_READ_ALL,

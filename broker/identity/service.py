@@ -20,11 +20,14 @@ from broker.identity.login import (
 )
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
 from broker.identity.people import add_person, change_person, offices, people, person, set_password, set_roles
+from broker.identity.statements import Statement, StatementRefused, read_statement
 from broker.identity.tokens import revoke_token
 
 __all__ = [
     "LoginRefused",
     "SessionGiven",
+    "Statement",
+    "StatementRefused",
     "add_organization",
     "add_person",
     "audience",
@@ -48,6 +51,7 @@ __all__ = [
     "people",
     "person",
     "public_jwks",
+    "read_statement",
     "register_client",
     "revoke_token",
     "set_client_keys",

@@ -27,6 +27,7 @@ class Patient(SQLModel, table=True):
     fhir_id_sealed: bytes = Field(sa_type=sa.LargeBinary)
     epoch: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": sa.text("0")})
     created_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    frozen_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True))  #: from then on nothing of this patient is released
 
 
 class StoredResource(SQLModel, table=True):

@@ -11,7 +11,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from broker import clock
+from broker.audit import service as audit
+from broker.audit.events import Event
 from broker.crypto import Keys
+from broker.database import close_gate
 from broker.records.errors import OtherKey, UnknownPatient
 from broker.records.models import SHARED, KeyFingerprint, Patient
 from broker.records.vault import Vault, new_vault, unwrap
@@ -51,6 +54,26 @@ def bump_epoch(session: Session, patient_key: UUID) -> int:
     if epoch is None:
         raise UnknownPatient
     return int(epoch)
+
+
+def is_frozen(session: Session, patient_key: UUID) -> bool:
+    """Whether nothing of this patient is released. Raises UnknownPatient."""
+    row = session.exec(select(Patient.frozen_at).where(Patient.patient_key == patient_key)).all()
+    if not row:
+        raise UnknownPatient
+    return row[0] is not None
+
+
+def freeze(session: Session, keys: Keys, actor: str, patient_key: UUID, *, frozen: bool) -> None:
+    """Let nothing of a patient be released from now on, or again. Raises UnknownPatient.
+
+    Waits for releases of the patient that are on their way: once this has committed, not a byte leaves.
+    """
+    close_gate(session, "patient", patient_key.hex)
+    vault = open_vault(session, keys, patient_key)
+    session.execute(sa.update(Patient).where(col(Patient.patient_key) == patient_key).values(frozen_at=clock.now() if frozen else None))
+    happened = "patient.frozen" if frozen else "patient.thawed"
+    audit.record(session, Event(happened, actor, patient=patient_key, subject=vault.subject))
 
 
 def vaults_for(session: Session, keys: Keys, fhir_ids: Collection[str], *, shared: bool) -> dict[UUID, Vault]:

@@ -65,7 +65,8 @@ class Opened(NamedTuple):
 
 _COLUMNS = "r.patient_key, r.type, r.id_token, r.version, r.last_updated, r.body"
 
-VAULT_SQL = "SELECT wrapped_key, fhir_id_sealed, epoch FROM patient WHERE patient_key = %s"
+#: No row for a patient who is frozen: whatever reads for a release then finds nobody (PI-7).
+VAULT_SQL = "SELECT wrapped_key, fhir_id_sealed, epoch FROM patient WHERE patient_key = %s AND frozen_at IS NULL"
 
 _ALL = f"""
 SELECT {_COLUMNS} FROM resource r

@@ -9,7 +9,7 @@ from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, lab
 from broker.records.lookup import match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
-from broker.records.patients import bump_epoch, check_keys, find_patient, open_vault
+from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
 from broker.records.tokens import id_token, label_tokens
@@ -35,9 +35,11 @@ __all__ = [
     "clinical_dates",
     "denied",
     "find_patient",
+    "freeze",
     "id_token",
     "ingest",
     "ingest_bundle",
+    "is_frozen",
     "label_tokens",
     "labels_for",
     "match",

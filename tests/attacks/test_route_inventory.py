@@ -98,6 +98,21 @@ TABLE = {
     "GET /api/v1/me/credentials": "person",
     "GET /api/v1/workforce/demands": "person",
     "PUT /api/v1/workforce/demands/{step}": "person:workforce.write",
+    **{f"{method} /api/v1/incidents": "person" for method in ("GET", "POST")},
+    "POST /api/v1/incidents/signed": "proof",
+    "GET /api/v1/incidents/{number}": "person",
+    **{
+        f"POST /api/v1/incidents/{{number}}/{verb}": "person"
+        for verb in ("assess", "investigate", "dismiss", "reopen", "close", "ask-to-lift", "lift", "notices/{notice_id}")
+    },
+    "GET /api/v1/incidents/{number}/notices/draft": "person",
+    "POST /api/v1/containments": "person",
+    **{f"{method} /api/v1/adverse-events": "person" for method in ("GET", "POST")},
+    "POST /api/v1/adverse-events/{event_id}/analysis": "person",
+    **{f"{method} /api/v1/risks": "person" for method in ("GET", "POST")},
+    "PUT /api/v1/risks/{risk_id}": "person",
+    **{f"{method} /api/v1/corrective-actions": "person" for method in ("GET", "POST")},
+    "POST /api/v1/corrective-actions/{action_id}/done": "person",
     "GET /api/v1/transmissions": "person:transmission.read",
     "GET /log/tile/entries/{path:path}": "person:log.read",
     "POST /fhir/Consent": "person:consent.write",

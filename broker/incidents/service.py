@@ -1,0 +1,71 @@
+"""The front door of incidents: report, assess, contain, notify, investigate, close; adverse events, risks, corrective actions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session
+
+from broker.incidents import desk, improving
+from broker.incidents.affected import Affected, Scope, affected
+from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, lift
+from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
+from broker.incidents.improving import (
+    actions,
+    adverse_events,
+    analyse_adverse_event,
+    as_fhir,
+    finish_action,
+    open_action,
+    put_risk,
+    report_adverse_event,
+    risks,
+)
+from broker.incidents.rules import Audience, Kind, Severity
+from broker.incidents.telling import done, draft
+from broker.incidents.watching import watch
+
+__all__ = [
+    "Affected",
+    "Audience",
+    "Kind",
+    "Scope",
+    "Severity",
+    "Target",
+    "TargetKind",
+    "actions",
+    "adverse_events",
+    "affected",
+    "analyse_adverse_event",
+    "as_fhir",
+    "ask_to_lift",
+    "assess",
+    "close",
+    "contain",
+    "containments",
+    "dismiss",
+    "done",
+    "draft",
+    "figures",
+    "finish_action",
+    "investigate",
+    "lift",
+    "look",
+    "many",
+    "notices",
+    "open_action",
+    "opened",
+    "put_risk",
+    "reopen",
+    "report",
+    "report_adverse_event",
+    "risks",
+    "steps",
+    "watch",
+]
+
+
+def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:
+    """Incidents and what was learnt from them in a span of time, for the quarterly review."""
+    return {"incidents": desk.figures(session, since, until), "improvement": improving.figures(session, since, until)}
