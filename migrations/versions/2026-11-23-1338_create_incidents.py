@@ -9,8 +9,8 @@ from sqlalchemy.dialects import postgresql
 
 from broker.audit.models import Xid8
 
-revision = "202611231330"
-down_revision = "202611231322"
+revision = "202611231338"
+down_revision = "202611231335"
 branch_labels = None
 depends_on = None
 
