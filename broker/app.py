@@ -32,6 +32,7 @@ from broker.feedback import service as feedback
 from broker.feedback.routes import build_router as feedback_router
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
+from broker.incidents import service as incidents
 from broker.incidents.routes import build_router as incidents_router
 from broker.notifications.routes import build_router as notifications_router
 from broker.policy import service as policy
@@ -101,7 +102,7 @@ def check_gate(engine: policy.RememberingEngine) -> None:
 
 def background_jobs() -> list[jobs.Job]:
     """What is done later or by itself, of every slice."""
-    return [*applications.background()]
+    return [*applications.background(), *incidents.background()]
 
 
 def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:

@@ -7,9 +7,8 @@ be forgotten by the verb that caused it. A reader's place is kept in the transac
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlmodel import Session
@@ -18,8 +17,7 @@ from broker.audit import store
 from broker.audit.leaf import read_leaf
 
 
-@dataclass(frozen=True)
-class Happened:
+class Happened(NamedTuple):
     """An event as the log has it."""
 
     id: UUID
@@ -59,4 +57,4 @@ def follow(session: Session, name: str, types: Collection[str], *, limit: int = 
     rows = connection.execute(_NEXT, {"xid": place[0], "seq": place[1], "types": sorted(types), "limit": limit}).fetchall()
     if rows:
         connection.execute("UPDATE log_follower SET xid = %s::xid8, seq = %s WHERE name = %s", (rows[-1][0], rows[-1][1], name))
-    return [Happened(*row[2:12], read_leaf(row[12]).get("facts", {})) for row in rows]
+    return [Happened._make((*row[2:12], read_leaf(row[12]).get("facts", {}))) for row in rows]

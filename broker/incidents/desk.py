@@ -18,13 +18,14 @@ from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import Forbidden
 from broker.identity.access import Action as Button
-from broker.identity.access import PersonCaller
+from broker.identity.access import PersonCaller, Role
 from broker.incidents import rules
 from broker.incidents.affected import Scope, affected
 from broker.incidents.errors import DutiesOpen, IncidentTextRequired, NoSuchIncident
 from broker.incidents.lifecycle import Action, State, check_move
 from broker.incidents.models import CaseNumber, Containment, Incident, IncidentPatient, IncidentStep, Notice
 from broker.incidents.rules import Kind, NoticeFacts, Severity
+from broker.notifications import service as notifications
 
 Facts = dict[str, str | int | bool | list[str]]
 
@@ -84,6 +85,8 @@ def report(
     if event is not None:
         facts["event"] = str(event)
     store(session, keys, row, "report", actor, Event("incident.reported", actor, facts=facts))
+    told = {"incident": row.number, "kind": row.kind}
+    notifications.notify_role(session, keys, Role.INFORMATION_MANAGER, kind="incident.reported", facts=told, once=f"incident|{row.number}")
     return row
 
 

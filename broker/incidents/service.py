@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from broker import jobs
 from broker.incidents import desk, improving
 from broker.incidents.affected import Affected, Scope, affected
 from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, lift
@@ -41,6 +42,7 @@ __all__ = [
     "as_fhir",
     "ask_to_lift",
     "assess",
+    "background",
     "close",
     "contain",
     "containments",
@@ -69,3 +71,14 @@ __all__ = [
 def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:
     """Incidents and what was learnt from them in a span of time, for the quarterly review."""
     return {"incidents": desk.figures(session, since, until), "improvement": improving.figures(session, since, until)}
+
+
+def background() -> list[jobs.Job]:
+    """What incidents do by themselves: look in the log for releases that failed their check, every minute."""
+
+    def look(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            watch(session, tools.keys)
+
+    return [jobs.Job("incidents.watch", look, cron="* * * * *")]

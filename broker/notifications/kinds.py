@@ -119,4 +119,60 @@ KINDS: dict[str, Kind] = {
         "In the review {quarter}, {count} access rights are yours to confirm. What is not confirmed by {due} is revoked.",
         "{quarter} 季度审计中有 {count} 项访问权限待您确认；{due} 前未确认的将被撤销。", "/console/reviews/{quarter}",
     ),
+    # -- after the data have left --
+    "incident.reported": Kind(
+        "Incident {incident}", "安全事件 {incident}",
+        "The incident {incident} ({kind}) was reported. Assess it now, and contain what must be stopped.",
+        "安全事件 {incident}（{kind}）已报告，请立即评估，必要时采取遏制措施。", "/console/incidents/{incident}",
+    ),
+    "incident.notice-due": Kind(
+        "{incident}: somebody must be told", "{incident}：通知即将到期",
+        "Of the incident {incident} the {audience} must be told by {due}.",
+        "安全事件 {incident} 须于 {due} 前通知：{audience}。", "/console/incidents/{incident}",
+    ),
+    "obligation.due": Kind(
+        "Obligations under {application} are due", "{application} 的附加义务即将到期",
+        "{count} obligations under {application} are due by {due}. Say what was done, with evidence.",
+        "{application} 项下 {count} 项附加义务须于 {due} 前完成，请说明办理情况并附证明。", "/console/obligations",
+    ),
+    "obligation.overdue": Kind(
+        "Obligations under {application} are overdue", "{application} 的附加义务已逾期",
+        "{count} obligations under {application} are overdue since {due}. Nothing more is sent under it until they are answered.",
+        "{application} 项下 {count} 项附加义务自 {due} 起逾期；答复之前不再传输数据。", "/console/obligations",
+    ),
+    "recall.issued": Kind(
+        "Recall {recall}: act on data that you received", "召回通知 {recall}：请处理已接收的数据",
+        "What you received under {application} is recalled ({reason}). Delete or correct it by {due} and say what was done.",
+        "{application} 项下已接收的数据被召回（{reason}），请于 {due} 前删除或更正，并说明办理情况。", "/console/recalls",
+    ),
+    "destruction.ordered": Kind(
+        "Destruction order {order} waits for a second person", "销毁令 {order} 待第二人确认",
+        "The destruction order {order} was proposed. Somebody else must confirm it.",
+        "销毁令 {order} 已提出，须由另一人确认。", "/console/destruction/{order}",
+    ),
+    "emergency.opened": Kind(
+        "Emergency access {application} is to be reviewed", "紧急调阅 {application} 待复核",
+        "Emergency access was opened under {application}. Review it by {due}; if nobody does, it becomes an incident.",
+        "{application} 项下已开启紧急调阅，请于 {due} 前复核；逾期未复核将转为安全事件。", "/console/emergencies/{application}",
+    ),
+    "violation.opened": Kind(
+        "Case {case}: you are heard", "违规案件 {case}：请陈述意见",
+        "A case {case} was opened about you or your organisation. State your view by {due}.",
+        "违规案件 {case} 已立案，请于 {due} 前陈述意见。", "/console/violations/{case}",
+    ),
+    "violation.decided": Kind(
+        "Case {case} was decided", "违规案件 {case} 已作出决定",
+        "In the case {case} the decision is: {sanction}. You may appeal until {due}.",
+        "违规案件 {case} 的处理决定为：{sanction}。您可于 {due} 前申诉。", "/console/violations/{case}",
+    ),
+    "consultation.follow-up": Kind(
+        "A follow-up of {consultation} is due", "{consultation} 的随访即将到期",
+        "The follow-up of the remote consultation {consultation} is due on {due}.",
+        "远程会诊 {consultation} 的随访须于 {due} 前完成。", "/console/consultations/{consultation}",
+    ),
+    "request.due": Kind(
+        "A patient's request {request} is due", "患者请求 {request} 即将到期",
+        "The patient's request {request} ({kind}) must be answered by {due}.",
+        "患者请求 {request}（{kind}）须于 {due} 前答复。", "/console/requests/{request}",
+    ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 from broker.audit.models import Xid8
 
 revision = "202611231338"
-down_revision = "202611231335"
+down_revision = "202611231343"
 branch_labels = None
 depends_on = None
 
