@@ -61,9 +61,9 @@ def latest(connection: Connection) -> Published | None:
     return None if row is None else Published(*row)
 
 
-def checkpoint_at(connection: Connection, size: int) -> Published | None:
-    """The published checkpoint of a tree of that size."""
-    row = connection.execute("SELECT size, root, note FROM log_checkpoint WHERE size = %s", (size,)).fetchone()
+def latest_witnessed(connection: Connection) -> Published | None:
+    """The newest checkpoint with a cosignature."""
+    row = connection.execute("SELECT c.size, c.root, c.note FROM log_checkpoint c WHERE c.size = (SELECT max(size) FROM log_cosignature)").fetchone()
     return None if row is None else Published(*row)
 
 

@@ -143,7 +143,9 @@ class Submitter:
                 logger.warning("witness %s: %s", witness.name, error)
                 continue
             if known > size:
-                raise LogDamaged(f"witness {witness.name} has cosigned {known} entries and the log holds {size}: it was cut or restored from a backup")
+                raise LogDamaged(
+                    f"witness {witness.name} has cosigned {known} entries and the log holds {size}: it was cut or restored from a backup"
+                )
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ TABLE = {
     "GET /.well-known/oauth-authorization-server": "public",
     "GET /oauth2/jwks": "public",
     "GET /log/checkpoint": "public",
+    "GET /log/checkpoint/witnessed": "public",
     "GET /log/tile/{level}/{path:path}": "public",
     "GET /log/proof/{event_id}": "public",
     "GET /opa/bundles/broker.tar.gz": "public",
