@@ -7,8 +7,8 @@ import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "202611231342"
-down_revision = "202611231340"
+revision = "202611231350"
+down_revision = "202611231338"
 branch_labels = None
 depends_on = None
 
