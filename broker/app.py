@@ -155,7 +155,8 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     )
     app.state.settings, app.state.keys, app.state.database = chosen, installation.keys, installation.database
     edge.install(app, max_body_bytes=chosen.max_body_bytes)
-    catalogue = policy.catalogue()
+    chosen_policies = policy.policies(chosen)
+    catalogue = policy.catalogue(chosen_policies)
     for router in (
         identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
         notifications_router(keys=installation.keys, settings=chosen),
@@ -168,14 +169,14 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             engine=installation.engine,
             consent_facts=consent_facts(installation.keys),
             data_classes=catalogue.types_of,
-            purposes=frozenset(policy.purposes()),
-            lawful_bases=frozenset(policy.lawful_bases()),
+            purposes=frozenset(policy.purposes(chosen_policies)),
+            lawful_bases=frozenset(policy.lawful_bases(chosen_policies)),
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         incidents_router(settings=chosen, keys=installation.keys),
-        release_router(catalogue.types),
+        release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
         operations(installation, sealing),
     ):
