@@ -149,6 +149,11 @@ def test_addresses(its, who, place):
         if answer.status == 200:  # A list that is empty, or a search that found nothing or simply starts at that number.
             assert place.startswith(("/api/v1/", "/fhir/Consent", "/fhir/Observation?patient=p1001", "/fhir/Patient/p1001")), path[:100]
             assert not answer.json() if place.startswith("/api/v1/people") else CANARY not in answer.text
+        elif answer.status == 303:  # To the entrance, and to nowhere else.
+            assert place.startswith("/console/"), path[:100]
+            assert answer.headers["location"].partition("?")[0] == "/console/login"
+            assert "//" not in answer.headers["location"]
+            assert "\r" not in answer.headers["location"]
         else:
             check_form(answer, path)
 
