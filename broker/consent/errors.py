@@ -53,12 +53,12 @@ class Superseded(errors.Conflict):
 
 
 class KeyReused(errors.Invalid):
-    """This Idempotency-Key came with another request before."""
+    """This Idempotency-Key was used for another request."""
 
     code = "idempotency-key-reused"
-    zh = "该 Idempotency-Key 已用于另一请求。"
-    help_en = "Use a new key for a new request."
-    help_zh = "新的请求请使用新的键。"
+    zh = "该 Idempotency-Key 已用于其他请求。"
+    help_en = "Send a fresh key with a new request; repeat a key only with the very same request."
+    help_zh = "新请求请使用新的键；只有完全相同的请求才可重复使用。"
 
 
 class NotTheOperation(errors.Invalid):
@@ -88,3 +88,31 @@ class SearchNotServed(errors.Malformed):
     zh = "不支持该查询。"
     help_en = "Name a patient, an identifier or _id; then status, date, scope, category, actor, controller, manager, each once."
     help_zh = "请指定 patient、identifier 或 _id；另可各用一次 status、date、scope、category、actor、controller、manager。"
+
+
+class NotADisclosure(errors.Invalid):
+    """This AuditEvent does not say which consent was consulted, or is no valid AuditEvent."""
+
+    code = "consent-disclosure"
+    zh = "该 AuditEvent 未指明所查阅的知情同意，或不是有效的 AuditEvent。"
+    help_en = "Send an R4 AuditEvent with the consent in entity.what, whether or not anything was shared."
+    help_zh = "无论是否共享，请发送在 entity.what 中指明知情同意的 R4 AuditEvent。"
+
+
+class NotASubscription(errors.Invalid):
+    """This subscription can't be served: topic, filter, channel or content."""
+
+    code = "consent-subscription"
+    zh = "无法提供该订阅：主题、过滤条件、通道或内容不受支持。"
+    help_en = (
+        "Send a Subscription with the FAST consent topic, filters patientId, organizationId, actor, status, category or scope, "
+        "a rest-hook channel by https, and content empty or id-only."
+    )
+    help_zh = "请使用 FAST 主题、过滤条件 patientId、organizationId、actor、status、category、scope，https 的 rest-hook，内容 empty 或 id-only。"
+
+
+class NoSuchSubscription(errors.NotFound):
+    """There is no such subscription of yours."""
+
+    code = "consent-subscription-unknown"
+    zh = "没有该订阅，或不属于您。"

@@ -28,8 +28,10 @@ from broker.consent.models import Consent, ConsentVersion
 from broker.consent.references import canonical, type_of
 from broker.consent.related import Related
 from broker.consent.sealing import opened, sealed
+from broker.consent.subscriptions import note_change
 from broker.consent.teams import TEAMS, members
 from broker.consent.values import Statement
+from broker.consent.whose import known_patient
 from broker.crypto import Keys
 from broker.database import close_gate
 from broker.errors import Problem
@@ -38,8 +40,6 @@ from broker.identity.errors import UnknownOrganization
 from broker.records import service as records
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Grades of a match by identifier that name one patient: the identifier belongs to exactly one whose record is current.
-_ONE_PATIENT = ("certain", "probable")
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,13 @@ def file(
         residual=sealed(vault, name, 1, "residual", residual),
     )
     for one in older:
-        _end(session, vault, one, Change.REPLACED, actor=actor, evidence=None, replaced_by=name)
+        _end(session, keys, vault, one, Change.REPLACED, actor=actor, evidence=None, replaced_by=name)
     facts: dict[str, str | int | bool | list[str]] = {
         "consent": str(name), "version": 1, "dialect": report.detected.dialect.value,
         "replaces": sorted(str(one.id) for one in older), "evidence": evidence is not None,
     }  # fmt: skip
     event = Event("consent.filed", actor, patient=patient_key, subject=vault.subject, facts=facts)
-    _store(session, vault, row, Change.FILED, raw=raw, residual=residual, evidence=evidence, event=event)
+    _store(session, keys, vault, row, Change.FILED, raw=raw, residual=residual, evidence=evidence, event=event)
     return Filed(name, 1, report, tuple(one.id for one in older))
 
 
@@ -124,7 +124,7 @@ def revoke(
     consent and for one of another patient.
     """
     patient_key = session.exec(select(Consent.patient_key).where(Consent.id == consent_id)).first()
-    if patient_key is None or (patient is not None and _known_patient(session, keys, patient) != patient_key):
+    if patient_key is None or (patient is not None and known_patient(session, keys, patient) != patient_key):
         raise NoSuchConsent
     close_gate(session, "patient", patient_key.hex)
     row = session.exec(
@@ -133,7 +133,7 @@ def revoke(
     if move(State(row.status), Change.REVOKED) is None:
         return Revoked(row.id, row.version, again=True)
     vault = records.open_vault(session, keys, patient_key)
-    _end(session, vault, row, Change.REVOKED, actor=actor, evidence=evidence)
+    _end(session, keys, vault, row, Change.REVOKED, actor=actor, evidence=evidence)
     return Revoked(row.id, row.version)
 
 
@@ -182,23 +182,8 @@ def _organization(session: Session, reference: str) -> bool:
         return False
 
 
-def _known_patient(session: Session, keys: Keys, reference: Mapping[str, Any]) -> UUID | None:
-    """The one patient whom a Reference names by id, by identifier, or by both where they agree."""
-    found: set[UUID | None] = set()
-    named = reference.get("reference")
-    if named is not None:
-        kind, _, fhir_id = (canonical(named) or "").partition("/")
-        found.add(records.find_patient(session, keys, fhir_id) if kind == "Patient" else None)
-    identifier = reference.get("identifier")
-    if isinstance(identifier, Mapping):
-        system, value = identifier.get("system"), identifier.get("value")
-        match = records.match(session, keys, {"system": system, "value": value}) if isinstance(system, str) and isinstance(value, str) else None
-        found.add(match.patient_key if match is not None and match.grade in _ONE_PATIENT else None)
-    return found.pop() if len(found) == 1 else None
-
-
 def _patient(session: Session, keys: Keys, reference: Mapping[str, Any]) -> UUID:
-    found = _known_patient(session, keys, reference)
+    found = known_patient(session, keys, reference)
     if found is None:
         raise UnknownPatient(problems=(Problem("Consent.patient", "patient-unresolved", "This patient is not known here."),))
     return found
@@ -224,7 +209,15 @@ def _replaced(session: Session, keys: Keys, patient_key: UUID, statement: Statem
 
 
 def _end(
-    session: Session, vault: records.Vault, row: Consent, change: Change, *, actor: str, evidence: bytes | None, replaced_by: UUID | None = None
+    session: Session,
+    keys: Keys,
+    vault: records.Vault,
+    row: Consent,
+    change: Change,
+    *,
+    actor: str,
+    evidence: bytes | None,
+    replaced_by: UUID | None = None,
 ) -> None:
     """Make a consent inactive and add the version that says so."""
     before = session.exec(
@@ -243,13 +236,22 @@ def _end(
     if replaced_by is not None:
         facts["replaced_by"] = str(replaced_by)
     event = Event(f"consent.{change}", actor, patient=row.patient_key, subject=vault.subject, facts=facts)
-    _store(session, vault, row, change, raw=raw, residual=residual, evidence=evidence, event=event)
+    _store(session, keys, vault, row, change, raw=raw, residual=residual, evidence=evidence, event=event)
 
 
 def _store(
-    session: Session, vault: records.Vault, row: Consent, change: Change, *, raw: bytes, residual: bytes, evidence: bytes | None, event: Event
+    session: Session,
+    keys: Keys,
+    vault: records.Vault,
+    row: Consent,
+    change: Change,
+    *,
+    raw: bytes,
+    residual: bytes,
+    evidence: bytes | None,
+    event: Event,
 ) -> None:
-    """Keep the state and its version, move the patient's epoch on, record the event."""
+    """Keep the state and its version, move the patient's epoch on, note whom to tell, record the event."""
     session.add(row)
     session.flush()
     session.add(
@@ -268,4 +270,5 @@ def _store(
     )
     session.flush()
     records.bump_epoch(session, row.patient_key)
+    note_change(session, keys, row, raw)
     audit.record(session, event)

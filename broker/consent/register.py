@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,10 @@ from broker.records import service as records
 _raw = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+class _Typed(msgspec.Struct):
+    resourceType: str  # noqa: N815  (FHIR's name)
+
+
 @dataclass(frozen=True)
 class Shown:
     """One version of a consent as FHIR JSON: what was given, with id, version and status as they stand in the registry."""
@@ -32,6 +38,8 @@ class Shown:
     status: str
     change: str  #: filed, revoked, replaced
     body: bytes
+    actor: str = ""  #: who changed it
+    evidence: tuple[str, str] | None = None  #: of the document that proves the change: its type, and base64url of its SHA-256
 
     @property
     def etag(self) -> str:
@@ -114,4 +122,16 @@ def _shown(vault: records.Vault, row: ConsentVersion) -> Shown:
     written = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in known.items()}
     rest = {name: value for name, value in elements.items() if name not in (*written, "status")}
     body = msgspec.json.encode({**written, "status": msgspec.Raw(msgspec.json.encode(row.status)), **rest})
-    return Shown(row.consent_id, row.version, row.at, row.status, row.change, body)
+    return Shown(row.consent_id, row.version, row.at, row.status, row.change, body, row.actor, _evidence(vault, row))
+
+
+def _evidence(vault: records.Vault, row: ConsentVersion) -> tuple[str, str] | None:
+    if row.evidence is None:
+        return None
+    document = opened(vault, row.consent_id, row.version, "evidence", row.evidence)
+    digest = base64.urlsafe_b64encode(sha256(document).digest()).rstrip(b"=").decode()
+    try:
+        kind = msgspec.json.decode(document, type=_Typed).resourceType
+    except msgspec.DecodeError:  # A document of another form, which a caller inside the house may give.
+        kind = "DocumentReference"
+    return kind, digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,22 +96,44 @@ def filing(value: Any, body: bytes) -> Filing:
 def withdrawal(value: Any, body: bytes) -> Withdrawal:
     """Parameters of ``$revokeConsent``: ``consent`` and ``patient`` 1..1 as References, ``document`` 0..1."""
     found = _parameters(value, frozenset({"consent", "patient", "document"}))
-    references = {}
-    for name in ("consent", "patient"):
-        index, parameter = found.get(name, (0, {}))
-        reference = parameter.get("valueReference")
-        if not isinstance(reference, dict):
-            raise _wrong(
-                f"Parameters.parameter[{index}]" if name in found else "Parameters.parameter",
-                "missing-parameter",
-                f"{name} must be a valueReference.",
-            )
-        references[name] = reference
-    named = canonical(references["consent"].get("reference"))
+    consent, patient = _reference(found, "consent"), _reference(found, "patient")
+    name = _consent_id(found, consent)
+    document = _resource(found, "document", DOCUMENTS, body)
+    return Withdrawal(name, patient, None if document is None else document[1])
+
+
+@dataclass(frozen=True)
+class Consulted:
+    """``$recordDisclosure``: the AuditEvent with its bytes, and the consent."""
+
+    event: dict[str, Any]
+    raw: bytes
+    consent: str  #: id
+
+
+def consulted(value: Any, body: bytes) -> Consulted:
+    """Parameters of ``$recordDisclosure``: ``disclosure`` 1..1 as AuditEvent and ``consent`` 1..1 as Reference."""
+    found = _parameters(value, frozenset({"disclosure", "consent"}))
+    disclosure = _resource(found, "disclosure", ("AuditEvent",), body)
+    if disclosure is None:
+        raise _wrong("Parameters.parameter", "missing-parameter", "disclosure is required.")
+    return Consulted(*disclosure, _consent_id(found, _reference(found, "consent")))
+
+
+def _reference(found: dict[str, tuple[int, dict[str, Any]]], name: str) -> dict[str, Any]:
+    index, parameter = found.get(name, (0, {}))
+    reference = parameter.get("valueReference")
+    if not isinstance(reference, dict):
+        path = f"Parameters.parameter[{index}]" if name in found else "Parameters.parameter"
+        raise _wrong(path, "missing-parameter", f"{name} must be a valueReference.")
+    return reference
+
+
+def _consent_id(found: dict[str, tuple[int, dict[str, Any]]], reference: dict[str, Any]) -> str:
+    named = canonical(reference.get("reference"))
     if named is None or named.split("/")[-2] != "Consent":
         raise _wrong(f"Parameters.parameter[{found['consent'][0]}].valueReference.reference", "wrong-reference", "It must be Consent/{id}.")
-    document = _resource(found, "document", DOCUMENTS, body)
-    return Withdrawal(named.rsplit("/", 1)[-1], references["patient"], None if document is None else document[1])
+    return named.rsplit("/", 1)[-1]
 
 
 def report(found: Report, language: str, headline: str) -> bytes:
@@ -128,6 +151,13 @@ def report(found: Report, language: str, headline: str) -> bytes:
 def said(text: str, code: str) -> bytes:
     """An OperationOutcome with one piece of information."""
     return msgspec.json.encode(operation_outcome([Issue("information", "informational", code, text)]))
+
+
+def searchset(resources: Sequence[tuple[str, bytes]], *, base: str, here: str) -> bytes:
+    """A searchset of other resources: (``Type/id``, JSON)."""
+    entries = [{"fullUrl": f"{base}/fhir/{name}", "resource": msgspec.Raw(body), "search": {"mode": "match"}} for name, body in resources]
+    content = {"resourceType": "Bundle", "type": "searchset", "total": len(resources), "link": [{"relation": "self", "url": here}]}
+    return msgspec.json.encode(content | ({"entry": entries} if entries else {}))
 
 
 def bundle(kind: str, shown: tuple[Shown, ...], *, base: str, total: int, links: dict[str, str]) -> bytes:

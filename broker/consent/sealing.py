@@ -8,7 +8,7 @@ from uuid import UUID
 from broker.crypto import seal, unseal
 from broker.records.service import Vault
 
-Part = Literal["body", "residual", "evidence"]
+Part = Literal["body", "residual", "evidence", "disclosure", "asking"]
 
 
 def _place(vault: Vault, consent: UUID, version: int, part: Part) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from broker.consent.background import background
+from broker.consent.disclosures import Recorded, disclosure, disclosures, record_disclosure
 from broker.consent.enforceability import Report, examine
 from broker.consent.filing import Filed, Revoked, file, revoke
 from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residuals, residuals_from_rows, settle, use_of
 from broker.consent.register import Found, Shown, history, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
+from broker.consent.subscriptions import Held, status_of, subscribe, subscription, tell_due, unsubscribe
 from broker.consent.teams import MAX_TEAMS, settled, teams_named, teams_within
 
 __all__ = [
@@ -15,6 +18,8 @@ __all__ = [
     "RESIDUALS_SQL",
     "Filed",
     "Found",
+    "Held",
+    "Recorded",
     "Report",
     "Residual",
     "ResourceFacts",
@@ -22,7 +27,10 @@ __all__ = [
     "Revoked",
     "Shown",
     "Use",
+    "background",
     "consent_facts",
+    "disclosure",
+    "disclosures",
     "evaluate_base",
     "examine",
     "facts_for",
@@ -32,13 +40,19 @@ __all__ = [
     "history",
     "in_force",
     "read",
+    "record_disclosure",
     "residuals",
     "residuals_from_rows",
     "revoke",
     "search",
     "settle",
     "settled",
+    "status_of",
+    "subscribe",
+    "subscription",
     "teams_named",
     "teams_within",
+    "tell_due",
+    "unsubscribe",
     "use_of",
 ]

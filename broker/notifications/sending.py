@@ -6,6 +6,7 @@ import base64
 import hmac
 import smtplib
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -76,21 +77,25 @@ def signature(secret: bytes, number: str, timestamp: int, body: bytes) -> str:
 
 
 def webhook(settings: Settings, url: str, secret: bytes, message: Message, resolve: Resolve = resolved) -> None:
-    """Post a message to a webhook. Redirects are not followed and the answer's body is not read. Raises NotDelivered."""
-    where = target(url, networks(settings.webhook_networks), resolve)
+    """Post a message to a webhook, signed. Raises NotDelivered."""
     now = clock.epoch(clock.now())
     headers = {
-        "Host": where.authority,
         "Content-Type": "application/json",
-        "User-Agent": "data-sharing-broker",
         "webhook-id": message.number,
         "webhook-timestamp": str(now),
         "webhook-signature": signature(secret, message.number, now, message.body),
     }
+    post(settings, url, message.body, headers, resolve)
+
+
+def post(settings: Settings, url: str, body: bytes, headers: Mapping[str, str], resolve: Resolve = resolved) -> None:
+    """Post bytes to where a webhook may go. Redirects are not followed and the answer's body is not read. Raises NotDelivered."""
+    where = target(url, networks(settings.webhook_networks), resolve)
+    told = {"Host": where.authority, "User-Agent": "data-sharing-broker", **headers}
     try:
         with (
             httpx2.Client(timeout=PATIENCE, follow_redirects=False, trust_env=False) as client,
-            client.stream("POST", where.url, content=message.body, headers=headers, extensions={"sni_hostname": where.host}) as answer,
+            client.stream("POST", where.url, content=body, headers=told, extensions={"sni_hostname": where.host}) as answer,
         ):
             status = answer.status_code
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:

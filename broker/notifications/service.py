@@ -18,32 +18,43 @@ from broker.database import Database
 from broker.identity.access import PersonCaller, Role
 from broker.identity.models import Organization, Person, RoleHeld
 from broker.notifications import sending
-from broker.notifications.addresses import Resolve, resolved
+from broker.notifications.addresses import Resolve, networks, resolved, url_problem
 from broker.notifications.channels import add_channel, channels, remove_channel
 from broker.notifications.errors import NoSuchNotification, NotDelivered, UndeliverableKind
 from broker.notifications.kinds import KINDS
 from broker.notifications.models import Channel, Delivery, Fate, Notification, Way
 from broker.notifications.rules import ABANDONED, check_facts, check_recipient, next_try
-from broker.notifications.sending import Message
+from broker.notifications.sending import Message, post
 from broker.settings import Settings
 
 __all__ = [
+    "ABANDONED",
     "KINDS",
+    "Resolve",
     "add_channel",
     "channels",
     "deliver_due",
     "holders",
     "inbox",
     "mark_read",
+    "next_try",
     "notify",
     "notify_role",
+    "post",
     "remove_channel",
+    "resolved",
     "said",
     "unread",
+    "webhook_problem",
 ]
 
 #: Whoever wants to be told at once that something waits, such as the job queue; called in the transaction of :func:`notify`.
 LANGUAGES = ("zh", "en")
+
+
+def webhook_problem(settings: Settings, url: str) -> str | None:
+    """What is wrong with a URL that something is to be posted to, as it is written; None: nothing."""
+    return url_problem(url, inside=bool(networks(settings.webhook_networks)))
 
 
 def notify(session: Session, keys: Keys, *, to: str, kind: str, facts: Mapping[str, str | int], once: str | None = None) -> UUID | None:

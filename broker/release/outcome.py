@@ -63,8 +63,6 @@ def sent(common: Event, ready: Ready, *, complete: bool, manifest: str) -> Event
         "digest": ready.digest,
         "manifest": manifest,
     }
-    if ready.answered:
-        facts["recognised"] = ready.answered
     return replace(
         common, type="release.sent" if complete else "release.partial", outcome="sent" if complete else "partial", release=ready.release, facts=facts
     )
