@@ -39,6 +39,9 @@ _SENTENCES = {
 }
 
 
+#: Seconds by which a date may have been moved where the plan shifts dates: half a year and a day.
+_FARTHEST_SHIFT = 183 * 86_400
+
 #: Resources of one type that are read and validated together: few enough to stay in the processor's cache.
 _TOGETHER = 16
 
@@ -81,7 +84,10 @@ class Checker:
         for resource_type, wanted in plan.types.items():
             form = self._forms[resource_type] = _form(resource_type, wanted.timeless(), pseudonymous=plan.pseudonymous)
             if wanted.period_from is not None or wanted.period_until is not None:
-                self._dates[resource_type] = Period(resource_type, wanted.period_from, wanted.period_until, form.shown)
+                start, until = wanted.period_from, wanted.period_until
+                if plan.shifted:
+                    start, until = start and start - _FARTHEST_SHIFT, until and until + _FARTHEST_SHIFT
+                self._dates[resource_type] = Period(resource_type, start, until, form.shown)
 
     def problems(self, resources: Sequence[bytes], *, patient: str) -> list[Problem]:
         """Everything wrong with resources of one patient, empty if they may be sent.

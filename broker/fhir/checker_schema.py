@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from broker.fhir import definitions
-from broker.fhir.plan import TypePlan
+from broker.fhir.plan import Transform, TypePlan
 
 ID_PATTERN = r"^[A-Za-z0-9.\-]{1,64}$"
 
@@ -27,7 +27,20 @@ _NOT_PROSE = frozenset(
 _HIDDEN_CHILDREN = frozenset({"Attachment.url", "Attachment.data", "Attachment.hash", "Attachment.title", "CodeableConcept.text"})
 _HIDDEN_CHILDREN |= {"Reference.display", "Reference.identifier"}
 
-_FORMS = {"year": "^[0-9]{4}$", "month": "^[0-9]{4}(-[0-9]{2})?$"}
+#: What a date may look like after a transform, the coarsest first.
+_FORMS = {
+    "age_band 20": "^[0-9]{2}[02468]0$",
+    "age_band 10": "^[0-9]{3}0$",
+    "age_band 5": "^[0-9]{3}[05]$",
+    "year": "^[0-9]{4}$",
+    "month": "^[0-9]{4}(-[0-9]{2})?$",
+}
+_REGIONAL = ("use", "type", "city", "state", "country", "extension")
+#: Texts that stay where text is dropped, since they are no prose: an amount's unit, an address of another resource, samples.
+_UNWRITTEN = frozenset(
+    [f"{quantity}.unit" for quantity in ("Quantity", "Age", "Count", "Distance", "Duration")]
+    + ["Reference.reference", "Coding.version", "SampledData.data"]
+)
 _HIDDEN_PHONE = r"1[0-9]{2}\*{4}[0-9]{4}|\*{4}"
 _HIDDEN_NAME = r"[\s\S]?\*\*"
 
@@ -127,13 +140,19 @@ class _Writer:
         if given in definitions.primitives():
             if not exact and (not loose or (given in _PROSE and child not in _NOT_PROSE)):
                 return None
+            if given in _PROSE and child not in _UNWRITTEN and self._under("drop_text", paths):
+                return None
             return self._leaf(given, paths, child)
         whole = exact or (loose and given not in _ONLY_BY_NAME)
         if not whole and self.above.isdisjoint(paths):
             return None
         form = self._object(given, raw, [f"{path}." for path in paths], origin, whole=whole)
+        if given == "Annotation" and self._under("drop_text", paths):
+            return None
         if self._told("mask", paths):
             form = _hidden(form)
+        if self._told("region", paths):
+            form = {**form, "properties": {name: each for name, each in form["properties"].items() if name in _REGIONAL}}
         return form
 
     def _object(self, given: str, raw: Mapping[str, Any], spots: Collection[str], origin: str, *, whole: bool) -> dict[str, Any]:
@@ -158,7 +177,8 @@ class _Writer:
         if given == "boolean":
             return {"type": "boolean"}
         if given in ("decimal", "integer", "positiveInt", "unsignedInt"):
-            return {"type": "number"}
+            sizes = [each.options["size"] for each in self._under("bucket", paths)]
+            return {"type": "number"} | ({"multipleOf": sizes[-1]} if sizes else {})
         if child == "Reference.reference":
             return {"type": "string", "pattern": self.reference}
         coarse = self._coarseness(paths)
@@ -170,8 +190,16 @@ class _Writer:
 
     def _coarseness(self, paths: Iterable[str]) -> str:
         """``year`` or ``month`` if a transform of this element or of one above it asks for that."""
-        told = {each.do for each in self.transforms for path in paths if path == each.path or path.startswith(f"{each.path}.")}
+        told = {f"age_band {each.options.get('years', 5)}" if each.do == "age_band" else each.do for path in paths for each in self._over(path)}
         return next((do for do in _FORMS if do in told), "")
+
+    def _over(self, path: str) -> list[Transform]:
+        """The transforms of an element and of those above it."""
+        return [each for each in self.transforms if path == each.path or path.startswith(f"{each.path}.")]
+
+    def _under(self, do: str, paths: Iterable[str]) -> list[Transform]:
+        """The transforms of this name that reach an element, from itself or from above."""
+        return [each for path in paths for each in self._over(path) if each.do == do]
 
     def _told(self, do: str, paths: Iterable[str]) -> bool:
         return any(each.do == do and each.path in paths for each in self.transforms)

@@ -167,7 +167,12 @@ def _changes(keep: Keep, above: tuple[Keep, ...]) -> bool:
     if keep in above:
         raise _Recursive
     return any(
-        part.masked or part.first or (part.dates and part.inside is None) or (part.inside is not None and _changes(part.inside, (*above, keep)))
+        part.masked
+        or part.first
+        or part.change
+        or part.shift
+        or (part.dates and part.inside is None)
+        or (part.inside is not None and _changes(part.inside, (*above, keep)))
         for part in keep.parts
     )
 

@@ -14,7 +14,7 @@ primitives. An element that FHIR makes mandatory (min 1, https://hl7.org/fhir/R4
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -75,7 +75,7 @@ class Kind(Enum):
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """One JSON property that may stay, and how its value changes (``fhir.transforms`` fills in the last three)."""
+    """One JSON property that may stay, and how its value changes (``fhir.transforms`` fills in what follows ``inside``)."""
 
     name: str  #: JSON name, e.g. ``valueQuantity``
     base: str  #: element name, e.g. ``value``
@@ -87,6 +87,8 @@ class Part:
     dates: str = ""  #: ``year`` or ``month``: every date in it is cut to that
     masked: bool = False
     first: int = 0  #: keep only so many items; 0: all
+    change: Callable[[Any], Any] | None = None  #: what else becomes of the value; raises ValueError or ArithmeticError if it can't be done
+    shift: bool = False  #: whether the date moves with all dates of the patient
 
 
 @dataclass(frozen=True, slots=True)

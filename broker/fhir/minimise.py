@@ -20,7 +20,7 @@ from broker.fhir.filters import CodeFilter, code_filter
 from broker.fhir.keeplist import Keep, keep_list
 from broker.fhir.plan import PlanInvalid, ReleasePlan, TypePlan
 from broker.fhir.slowpath import Pseudonym, reduced
-from broker.fhir.transforms import apply
+from broker.fhir.transforms import apply, shift_all
 from broker.fhir.withheld import REASONS, Withheld
 
 __all__ = ["REASONS", "Item", "Minimiser", "Pseudonym", "Withheld", "compiled"]
@@ -53,12 +53,14 @@ class _Way:
 
 
 @lru_cache(maxsize=COMPILED_TYPES)
-def _way(resource_type: str, plan: TypePlan, *, pseudonymous: bool) -> tuple[_Way | None, tuple[Problem, ...]]:
+def _way(resource_type: str, plan: TypePlan, *, pseudonymous: bool, shifted: bool) -> tuple[_Way | None, tuple[Problem, ...]]:
     """The way of one type, or everything wrong with its plan. Remembered by what the plan says, not by the plan: periods differ each time."""
     keep, problems = keep_list(resource_type, plan.elements)
     if problems:
         return None, tuple(problems)
     problems += apply(keep, resource_type, plan.transforms)
+    if shifted:
+        shift_all(keep)
     matches, wrong = code_filter(resource_type, plan)
     problems += wrong
     if problems:
@@ -77,7 +79,7 @@ class Minimiser:
         self._ways: dict[str, _Way] = {}
         problems: list[Problem] = []
         for resource_type, wanted in plan.types.items():
-            way, wrong = _way(resource_type, wanted.timeless(), pseudonymous=self.pseudonymous)
+            way, wrong = _way(resource_type, wanted.timeless(), pseudonymous=self.pseudonymous, shifted=plan.shifted)
             problems += wrong
             if way is not None:
                 self._ways[resource_type] = way

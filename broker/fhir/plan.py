@@ -107,12 +107,18 @@ class ReleasePlan:
         return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
     @cached_property
+    def shifted(self) -> bool:
+        """Whether dates are shifted: every date of every type then moves by the same days, since one that stays would give the days away."""
+        return any(each.do == "shift" for kept in self.types.values() for each in kept.transforms)
+
+    @cached_property
     def pseudonymous(self) -> bool:
         """Whether ids and references are replaced, which holds for the whole plan as soon as one transform asks for it.
 
         An id replaced here and left in a reference there would join the two again, so one ``pseudonym`` covers every type.
+        Dates that are shifted beside ids that are not would be shifted back by whoever knows one of them.
         """
-        return any(each.do == "pseudonym" for kept in self.types.values() for each in kept.transforms)
+        return self.shifted or any(each.do == "pseudonym" for kept in self.types.values() for each in kept.transforms)
 
 
 #: Epoch seconds of the years 1 and 9999, beyond which there are no dates.

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from broker.fhir.keeplist import ID, Keep, Kind, Need, Part, absent
-from broker.fhir.transforms import generalised, masked
+from broker.fhir.transforms import days_of, generalised, masked, shifted
 from broker.fhir.withheld import Withheld
 
-#: ``(resource type, id) → id`` of this recipient; must give the same answer for the same question throughout a release.
+#: ``(resource type, id) → id`` of this recipient; must give the same answer for the same question throughout a release. Asked for
+#: ``("date-shift", "")`` it gives any text that is the same for the patient's whole release, and that nobody else can tell.
 Pseudonym = Callable[[str, str], str]
 
 _LOCAL_REFERENCE = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?", re.ASCII)
@@ -55,7 +56,7 @@ def reduced(resource_type: str, keep: Keep, body: bytes, *, pseudonymous: bool, 
         raise Withheld("wrong-type", resource_type)
     if "implicitRules" in given:
         raise Withheld("implicit-rules", f"{resource_type}.implicitRules")
-    replace = _replacer(resource_type, pseudonym) if pseudonymous else None
+    replace = _Disguise(resource_type, pseudonym) if pseudonymous else None
     own = given.get("id")
     if not isinstance(own, str) or not ID.fullmatch(own):
         raise Withheld("no-id", f"{resource_type}.id")
@@ -68,21 +69,30 @@ def reduced(resource_type: str, keep: Keep, body: bytes, *, pseudonymous: bool, 
     raise Withheld("unreadable", resource_type)  # A lone surrogate, written as an escape.
 
 
-def _replacer(resource_type: str, pseudonym: Pseudonym | None) -> Pseudonym:
-    """The caller's function, trusted only as far as its answers are ids that differ from what they hide."""
-    if pseudonym is None:
-        raise Withheld("no-pseudonym", f"{resource_type}.id")
+class _Disguise:
+    """The caller's function, trusted only as far as its answers are ids that differ from what they hide; and the days that dates move by."""
 
-    def replace(target: str, own: str) -> str:
-        answer = pseudonym(target, own)
-        if not isinstance(answer, str) or not ID.fullmatch(answer) or answer == own:
+    __slots__ = ("_days", "_path", "_pseudonym")
+
+    def __init__(self, resource_type: str, pseudonym: Pseudonym | None) -> None:
+        if pseudonym is None:
             raise Withheld("no-pseudonym", f"{resource_type}.id")
+        self._path, self._pseudonym, self._days = f"{resource_type}.id", pseudonym, 0
+
+    def __call__(self, target: str, own: str) -> str:
+        answer = self._pseudonym(target, own)
+        if not isinstance(answer, str) or not ID.fullmatch(answer) or answer == own:
+            raise Withheld("no-pseudonym", self._path)
         return answer
 
-    return replace
+    @property
+    def days(self) -> int:
+        """Never nought."""
+        self._days = self._days or days_of(self("date-shift", ""))
+        return self._days
 
 
-def _object(keep: Keep, given: dict[str, Any], replace: Pseudonym | None) -> dict[str, Any]:
+def _object(keep: Keep, given: dict[str, Any], replace: _Disguise | None) -> dict[str, Any]:
     if "modifierExtension" in given:
         raise Withheld("modifier-extension", f"{keep.path}.modifierExtension")
     out: dict[str, Any] = {}
@@ -112,7 +122,7 @@ def _unknown(stand_in: Any) -> Any:
     return stand_in | absent("unknown")
 
 
-def _part(part: Part, value: Any, replace: Pseudonym | None) -> Any:
+def _part(part: Part, value: Any, replace: _Disguise | None) -> Any:
     if not part.many:
         return _value(part, value, replace)
     if not isinstance(value, list):
@@ -123,23 +133,33 @@ def _part(part: Part, value: Any, replace: Pseudonym | None) -> Any:
     return [each for each in kept if each is not _MASKED] or _GONE
 
 
-def _value(part: Part, value: Any, replace: Pseudonym | None) -> Any:
+def _value(part: Part, value: Any, replace: _Disguise | None) -> Any:
     if not isinstance(value, _TYPES[part.kind]):
         raise Withheld("wrong-shape", part.path)
     if part.inside is not None:
         value = _object(part.inside, value, replace)
-    elif part.dates:
-        if part.type == "instant":
-            return _MASKED  # An instant has no coarser form (R4 datatypes, instant).
-        value = generalised(value, part.dates)
+    else:
+        if part.shift and replace is not None:
+            value = shifted(value, replace.days)
+        if part.dates and value is not None:
+            if part.type == "instant":
+                return _MASKED  # An instant has no coarser form (R4 datatypes, instant).
+            value = generalised(value, part.dates)
         if value is None:
             raise Withheld("bad-date", part.path)
+    if part.change is not None:
+        try:
+            value = part.change(value)
+        except (ValueError, ArithmeticError):
+            value = None
+        if value is None:
+            raise Withheld("bad-date" if part.type in ("date", "dateTime") else "wrong-shape", part.path)
     if part.masked:
         value = masked(value, part.type)
     return absent("masked") if value == {} else value
 
 
-def _refer(out: dict[str, Any], replace: Pseudonym | None) -> None:
+def _refer(out: dict[str, Any], replace: _Disguise | None) -> None:
     """Drop a reference into a contained resource (they all go), or one with a query in it (it can hold an identifier); replace the id."""
     reference: str = out["reference"]
     local = _LOCAL_REFERENCE.fullmatch(reference)

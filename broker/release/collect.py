@@ -165,7 +165,7 @@ class _Reducer:
         self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
         self.pseudonym: Callable[[str, str], str] | None = (
-            (lambda kind, name: pseudonym(blinding, recipient, kind, name)) if self.minimiser.pseudonymous else None
+            (lambda kind, name: pseudonym(blinding, recipient, kind, name or order.vault.fhir_id)) if self.minimiser.pseudonymous else None
         )
 
     def shown_id(self, resource_type: str, resource_id: str) -> str:

@@ -10,6 +10,8 @@ import zstandard
 
 from broker.audit.events import Event
 from broker.crypto import KeyUnusable, seal, unseal
+from broker.fhir import residual
+from broker.fhir.plan import ReleasePlan
 from broker.identity.access import ReleaseCaller
 from broker.policy.decision import Decision
 from broker.release.answers import Item, Kind, Ready, Refusal
@@ -54,14 +56,15 @@ def refused(common: Event, refusal: Refusal) -> Event:
     return replace(common, type="release.refused", outcome="unavailable" if refusal.kind is Kind.UNAVAILABLE else "deny", facts=facts)
 
 
-def sent(common: Event, ready: Ready, *, complete: bool, manifest: str) -> Event:
-    """What left: how many resources, the digest of the bytes and of the sealed manifest."""
+def sent(common: Event, ready: Ready, plan: ReleasePlan, *, complete: bool, manifest: str) -> Event:
+    """What left: how many resources, the digest of the bytes and of the sealed manifest, and how many may tell who the patient is, by what."""
     facts: dict[str, str | int | bool | list[str]] = {
         "items": len(ready.items),
         "held_back": ready.held_back,
         "bytes": len(ready.body),
         "digest": ready.digest,
         "manifest": manifest,
+        "residual": [f"{kind} {number}" for kind, number in residual.counted(plan, [item.type for item in ready.items]).items()],
     }
     return replace(
         common, type="release.sent" if complete else "release.partial", outcome="sent" if complete else "partial", release=ready.release, facts=facts

@@ -354,7 +354,7 @@ async def _outcome(connection: Connection, permitted: _Permitted, ready: Ready, 
         "outcome": "sent" if complete else "partial", "items": len(ready.items), "held_back": ready.held_back, "body_bytes": len(ready.body),
         "digest": ready.digest, "plan": permitted.plan.fingerprint, "policy_revision": permitted.decision.revision, "manifest": manifest,
     }  # fmt: skip
-    event = outcome.sent(permitted.common, ready, complete=complete, manifest=digest(manifest))
+    event = outcome.sent(permitted.common, ready, permitted.plan, complete=complete, manifest=digest(manifest))
     async with connection.pipeline():
         await connection.execute(_INSERT_RELEASE, row, prepare=True, binary=True)
         await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
