@@ -64,7 +64,7 @@ def sent(common: Event, ready: Ready, plan: ReleasePlan, *, complete: bool, mani
         "bytes": len(ready.body),
         "digest": ready.digest,
         "manifest": manifest,
-        "residual": [f"{kind} {number}" for kind, number in residual.counted(plan, [item.type for item in ready.items]).items()],
+        "residual": [f"{kind}:{number}" for kind, number in residual.counted(plan, [item.type for item in ready.items]).items()],
     }
     return replace(
         common, type="release.sent" if complete else "release.partial", outcome="sent" if complete else "partial", release=ready.release, facts=facts

@@ -19,7 +19,7 @@ DOORS = {"service", "models", "access", "errors"}
 VALUES = {
     "audit": {"events"},
     "policy": {"facts", "decision"},
-    "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker"},
+    "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker", "residual"},
     "consent": {"residual"},
     # Forms that come in over HTTP, whichever way: the console's pages fill in the same ones as the API's callers.
     "applications": {"schemas"},
