@@ -35,6 +35,8 @@ from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
 from broker.incidents.routes import build_router as incidents_router
 from broker.notifications.routes import build_router as notifications_router
+from broker.obligations import service as obligations
+from broker.obligations.routes import build_router as obligations_router
 from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.routes import build_router as opa_router
@@ -103,6 +105,7 @@ def check_gate(engine: policy.RememberingEngine) -> None:
 def background_jobs() -> list[jobs.Job]:
     """What is done later or by itself, of every slice."""
     return [*applications.background(), *consent.background(), *incidents.background()]
+    return [*applications.background(), *incidents.background(), *obligations.background()]
 
 
 def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:
@@ -169,6 +172,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         incidents_router(settings=chosen, keys=installation.keys),
+        obligations_router(settings=chosen, keys=installation.keys),
         release_router(catalogue.types),
         transmissions_router(installation.keys),
         operations(installation),

@@ -98,6 +98,10 @@ class Settings(BaseSettings):
         "Asia/Shanghai", pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$", description="Time zone of the times that pages and reports show (IANA name)."
     )
     metrics_token: SecretStr | None = Field(None, description="Bearer token for GET /metrics (Prometheus). Unset: there is no such address.")
+    obligation_grace_days: int = Field(
+        7, ge=0, le=365, description="Days that an obligation or a recall may be overdue before the recipient's grant is suspended."
+    )
+    recall_days: int = Field(15, ge=1, le=365, description="Days within which a recipient must say what it did about a recall.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from sqlmodel import SQLModel
 
 #: Slices that keep something. Each has ``models``.
-SLICES = ("audit", "identity", "notifications", "workforce", "records", "consent", "applications", "release", "feedback", "incidents")
+SLICES = ("audit", "identity", "notifications", "workforce", "records", "consent", "applications", "release", "feedback", "incidents", "obligations")
 
 for _slice in SLICES:
     if find_spec(f"broker.{_slice}.models"):

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.applications import people, steps
 from broker.applications.errors import NoGrant, NoSuchApplication
-from broker.applications.lifecycle import GRANT_FINAL, GrantAction, GrantState, check_grant_move, grant_state_at
+from broker.applications.lifecycle import GRANT_FINAL, GrantAction, GrantState, Part, check_grant_move, grant_state_at
 from broker.applications.models import Application, Grant
 from broker.applications.people import Actor
 from broker.applications.rules import check_four_eyes
@@ -79,6 +79,21 @@ def expire_due(session: Session, keys: Keys) -> int:
             event = _event(application, grant, None, GrantAction.EXPIRE)
             _store(session, keys, application, grant, GrantAction.EXPIRE, GrantState.EXPIRED, who=None, event=event)
     return len(due)
+
+
+def suspend_by_clock(session: Session, keys: Keys, number: str, *, reason: Reason) -> bool:
+    """Suspend a grant because something due under it was not done; whether it was active. Raises NoSuchApplication, NoGrant."""
+    application = steps.find(session, number, lock=True)
+    seen = of_application(session, application)
+    if seen is None:
+        raise NoGrant
+    grant = _behind_gate(session, application, seen.id)
+    if state_now(grant) is not GrantState.ACTIVE:
+        return False
+    move = check_grant_move(GrantState.ACTIVE, GrantAction.SUSPEND, frozenset({Part.CLOCK}))
+    event = _event(application, grant, None, GrantAction.SUSPEND, reason)
+    _store(session, keys, application, grant, GrantAction.SUSPEND, GrantState(move.to), who=None, event=event, reason=reason)
+    return True
 
 
 def _move(session: Session, keys: Keys, person: UUID, ref: str, action: GrantAction, reason: Reason | None, if_match: int | None) -> Grant:

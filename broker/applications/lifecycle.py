@@ -120,7 +120,7 @@ MOVES: MappingProxyType[tuple[State, Action], Move] = MappingProxyType(
 
 GRANT_MOVES: MappingProxyType[tuple[GrantState, GrantAction], Move] = MappingProxyType(
     {
-        (GrantState.ACTIVE, GrantAction.SUSPEND): Move(GrantState.SUSPENDED, _MANAGER, reason=True, exact=False),
+        (GrantState.ACTIVE, GrantAction.SUSPEND): Move(GrantState.SUSPENDED, _by(Part.INFORMATION_MANAGER, Part.CLOCK), reason=True, exact=False),
         (GrantState.ACTIVE, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
         (GrantState.ACTIVE, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, exact=False),
         (GrantState.ACTIVE, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),

@@ -21,7 +21,7 @@ from broker.applications.deciding import Narrowing, approve, endorse, narrow, re
 from broker.applications.drafts import draft, patients_of, typed_patients, update
 from broker.applications.errors import NoGrant, NoSuchApplication
 from broker.applications.grant_views import GrantRegister, types_within
-from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend
+from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend, suspend_by_clock
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
 from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
@@ -99,6 +99,7 @@ __all__ = [
     "submit",
     "submitted_between",
     "suspend",
+    "suspend_by_clock",
     "terms_of",
     "typed_patients",
     "types_within",

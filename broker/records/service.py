@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
+from broker.records.errors import RecordUnreadable
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import match, resource_of
@@ -25,6 +26,7 @@ __all__ = [
     "Match",
     "Opened",
     "Progress",
+    "RecordUnreadable",
     "Refused",
     "Report",
     "Row",

@@ -43,6 +43,8 @@ def permitted(common: Event, release: UUID, decision: Decision, *, sender: str, 
         "plan": plan,
         "epoch": epoch,
         "types": sorted(types),
+        # What the recipient must do with what follows, such as DELAU:30 (days): the ledger of obligations reads it here.
+        "obligations": sorted(f"{one['code']}:{one['days']}" if "days" in one else str(one["code"]) for one in decision.obligations),
     }
     return replace(common, type="release.permitted", outcome="permit", release=release, facts=facts)
 

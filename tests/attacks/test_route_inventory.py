@@ -100,6 +100,15 @@ TABLE = {
     "PUT /api/v1/workforce/demands/{step}": "person:workforce.write",
     **{f"{method} /api/v1/incidents": "person" for method in ("GET", "POST")},
     "POST /api/v1/incidents/signed": "proof",
+    "GET /api/v1/obligations": "person",
+    "POST /api/v1/obligations/answers": "person",
+    "POST /api/v1/obligations/answers/signed": "proof",
+    **{f"POST /api/v1/obligations/{{obligation_id}}/{verb}": "person" for verb in ("waive", "reject")},
+    "GET /api/v1/recalls": "person",
+    "GET /api/v1/recalls/{number}/releases": "person",
+    "POST /api/v1/recalls/{number}/acknowledge": "person",
+    "POST /api/v1/recalls/signed": "proof",
+    "GET /api/v1/patients/{patient}/recalls": "person:consent.read",
     "GET /api/v1/incidents/{number}": "person",
     **{
         f"POST /api/v1/incidents/{{number}}/{verb}": "person"

@@ -47,7 +47,7 @@ endorsed   withdraw  requester                            withdrawn
 """
 
 GRANT = """
-active     suspend   information_manager  suspended
+active     suspend   information_manager,clock  suspended
 active     revoke    information_manager  revoked
 active     close     requester            closed
 active     expire    clock                expired
