@@ -128,7 +128,7 @@ def test_possible_is_what_check_lets_through():
                 allowed.add(action)
             assert set(possible(state, parts)) == allowed
     assert set(possible_with_grant(GrantState.ACTIVE, {M})) == {GrantAction.SUSPEND, GrantAction.REVOKE}
-    assert set(possible_with_grant(GrantState.ACTIVE, {C})) == {GrantAction.EXPIRE}
+    assert set(possible_with_grant(GrantState.ACTIVE, {C})) == {GrantAction.SUSPEND, GrantAction.EXPIRE}
     assert possible_with_grant(GrantState.REVOKED, set(Part)) == {}
     assert set(possible(State.SUBMITTED, {H})) == {Action.ASSESS, Action.ENDORSE, Action.RETURN, Action.REFUSE}
 
