@@ -104,8 +104,12 @@ def check_gate(engine: policy.RememberingEngine) -> None:
 
 def background_jobs() -> list[jobs.Job]:
     """What is done later or by itself, of every slice."""
-    return [*applications.background(), *consent.background(), *incidents.background()]
-    return [*applications.background(), *incidents.background(), *obligations.background()]
+    return [
+        *applications.background(),
+        *consent.background(),
+        *incidents.background(),
+        *obligations.background(),
+    ]
 
 
 def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:
