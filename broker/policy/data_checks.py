@@ -68,6 +68,46 @@ def _classes(data: Data) -> Found:
         yield "data_classes.json", f"{name} is cut by categories in one class and by elements in another; together that can't be said"
 
 
+def home(rows: dict[str, str], path: str) -> str:
+    """The class of elements.json that an element belongs to: that of the longest name above it. Raises KeyError for one that has none."""
+    named = {name: data_class for data_class, names in rows.items() for name in names.split(" ")}
+    steps = path.split(".")
+    for length in range(len(steps), 0, -1):
+        if ".".join(steps[:length]) in named:
+            return named[".".join(steps[:length])]
+    raise KeyError(path)
+
+
+def _elements(data: Data) -> Found:
+    for name in sorted(data["elements"].keys() ^ data["types"].keys()):
+        yield "elements.json", f"{name} must be in types.json and here"
+    for resource, rows in data["elements"].items():
+        names = [name for each in rows.values() for name in each.split(" ")]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"elements.json#/{resource}", f"{name} is in more than one class"
+        for code in sorted(rows.keys() - data["data_classes"].keys() - {"by-category", "never", "technical"}):
+            yield f"elements.json#/{resource}", f"there is no class {code}"
+    for name, profile in data["profiles"].items():
+        for resource, kept in profile["types"].items():
+            rows = data["elements"].get(resource, {})
+            never = [each for each in kept["elements"].split(" ") if each != "id" and _home(rows, each) in ("", "never")]
+            if never:
+                yield f"profiles/{name}.json#/types/{resource}", f"names what is never released: {', '.join(never)}"
+    for code, row in data["data_classes"].items():
+        for part in row["parts"]:
+            for element in part.get("elements", ()):
+                if _home(data["elements"].get(part["type"], {}), element) in ("", "never"):
+                    yield f"data_classes.json#/{code}", f"brings {part['type']}.{element}, which is never released"
+
+
+def _home(rows: dict[str, str], path: str) -> str:
+    """The same, or nothing."""
+    try:
+        return home(rows, path)
+    except KeyError:
+        return ""
+
+
 def _sensitive(data: Data) -> Found:
     sensitive = data["sensitive"]
     if sensitive["deny"] != sorted({label for row in sensitive["categories"].values() for label in row["labels"]}):
@@ -110,4 +150,4 @@ def _type(data: Data, resource: str, kept: dict[str, Any]) -> Iterator[str]:
             yield f"the transform of {path} touches nothing that is kept"
 
 
-_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _residency, _index, _classes, _sensitive, _profiles)
+_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _residency, _index, _classes, _elements, _sensitive, _profiles)

@@ -25,6 +25,10 @@ from broker.settings import Settings
 DECISION = "broker/release/decision"
 
 
+#: Tables that no rule asks: they hold the profiles to the catalogue when policies are checked.
+_UNSEEN = frozenset({"elements"})
+
+
 @dataclass(frozen=True, eq=False)
 class PolicySet:
     """Policies that were read and whose data fit their schemas."""
@@ -39,7 +43,8 @@ class PolicySet:
     @property
     def documents(self) -> dict[str, Any]:
         """The whole ``data`` document, with the revision in it, so that an answer can name what it stands on."""
-        return {"broker": {**self.data, "policy_set": {"revision": self.revision}}}
+        seen = {name: table for name, table in self.data.items() if name not in _UNSEEN}
+        return {"broker": {**seen, "policy_set": {"revision": self.revision}}}
 
 
 def folder_of(settings: Settings) -> Path:
