@@ -41,6 +41,7 @@ from broker.policy import service as policy
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
+from broker.release.beside import beside
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
@@ -207,6 +208,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         database=installation.database,
         means=means,
         preview=preview_of(app),
+        beside=lambda session, application, preview: beside(session, installation.keys, application, preview),
         catalogue=catalogue,
         purposes=purposes,
         lawful_bases=bases,

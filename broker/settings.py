@@ -94,6 +94,10 @@ class Settings(BaseSettings):
         "",
         description="Private networks to which webhooks may go, such as 10.20.0.0/16, separated by commas. Unset: public addresses by https alone.",
     )
+    record_number_system: str = Field(
+        "https://hospital.example/fhir/sid/mrn",
+        description="System (URI) of the hospital's own record numbers, which applicants may name a patient by.",
+    )
     time_zone: str = Field(
         "Asia/Shanghai", pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$", description="Time zone of the times that pages and reports show (IANA name)."
     )

@@ -112,7 +112,7 @@ def many(
 ) -> ListOut:
     """A page of what this person may see, newest first. ``after`` is the draft id of the last one of the page before."""
     who = people.actor(session, person)
-    query = select(Application).where(_visible(session, who))
+    query = select(Application).where(visible(session, who))
     if status is not None:
         query = query.where(Application.status == status.value)
     if recipient is not None:
@@ -124,12 +124,16 @@ def many(
         query = query.where(sa.tuple_(col(Application.created_at), col(Application.id)) < sa.tuple_(sa.literal(last.created_at), sa.literal(last.id)))
     page = session.exec(query.order_by(col(Application.created_at).desc(), col(Application.id).desc()).limit(limit + 1)).all()
     shown = page[:limit]
-    ids = [application.id for application in shown]
-    known = _people(session, {application.requester_id for application in shown})
+    return ListOut(items=summaries(session, shown), next=shown[-1].id if len(page) > limit else None)
+
+
+def summaries(session: Session, applications: Sequence[Application]) -> list[SummaryOut]:
+    """Applications as lines of a list, in the order given."""
+    ids = [application.id for application in applications]
+    known = _people(session, {application.requester_id for application in applications})
     opinions = _latest_assessments(session, ids)
     given = {grant.application_id: grant for grant in session.exec(select(Grant).where(col(Grant.application_id).in_(ids))).all()}
-    items = [SummaryOut(**_summary(application, known, opinions.get(application.id), given.get(application.id))) for application in shown]
-    return ListOut(items=items, next=shown[-1].id if len(page) > limit else None)
+    return [SummaryOut(**_summary(application, known, opinions.get(application.id), given.get(application.id))) for application in applications]
 
 
 def opinion(session: Session, application: Application, assessment: Assessment | None) -> AssessmentOut:
@@ -201,8 +205,8 @@ def exchange(session: Session, keys: Keys, sight: Sight) -> ExchangeOut:
     )
 
 
-def _visible(session: Session, who: Actor) -> sa.ColumnElement[bool]:
-    """The SQL of ``steps.sees``."""
+def visible(session: Session, who: Actor) -> sa.ColumnElement[bool]:
+    """The SQL of ``steps.sees``: which applications somebody may look at."""
     mine = col(Application.requester_id) == who.id
     if who.manages or who.audits:
         return sa.or_(mine, col(Application.round) > 0)

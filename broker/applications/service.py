@@ -19,13 +19,15 @@ from broker.applications.assessing import latest as latest_assessment
 from broker.applications.assessing import of_patients
 from broker.applications.deciding import Narrowing, approve, endorse, narrow, reassess, refuse, return_, withdraw
 from broker.applications.drafts import draft, patients_of, typed_patients, update
-from broker.applications.errors import NoGrant, NoSuchApplication
+from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
 from broker.applications.grant_views import GrantRegister, types_within
 from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend, suspend_by_clock
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
+from broker.applications.listing import SORTS, Listing, Wanted, listing, recipients, waiting
 from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
 from broker.applications.models import Application, Decision, Grant
+from broker.applications.outlook import outlook
 from broker.applications.reading import Sight, actions, exchange, look, look_to_decide, many, one, opinion
 from broker.applications.release_facts import COLUMNS, GRANT_FACTS_SQL, SPEND_SQL, GrantRow, grant_from_row
 from broker.applications.sealing import seal_text, unseal_text
@@ -36,6 +38,7 @@ from broker.applications.terms import Item, Terms
 __all__ = [
     "COLUMNS",
     "GRANT_FACTS_SQL",
+    "SORTS",
     "SPEND_SQL",
     "Action",
     "Answer",
@@ -47,16 +50,19 @@ __all__ = [
     "Holds",
     "Item",
     "Judge",
+    "Listing",
     "Means",
     "Narrowing",
     "NoGrant",
     "NoSuchApplication",
+    "NotNarrower",
     "Preview",
     "Reason",
     "ReasonCode",
     "Sight",
     "State",
     "Terms",
+    "Wanted",
     "actions",
     "approve",
     "background",
@@ -75,6 +81,7 @@ __all__ = [
     "idempotent",
     "is_recipients",
     "latest_assessment",
+    "listing",
     "look",
     "look_to_decide",
     "many",
@@ -84,8 +91,10 @@ __all__ = [
     "one",
     "opinion",
     "opinions",
+    "outlook",
     "patients_of",
     "reassess",
+    "recipients",
     "refuse",
     "released_before",
     "released_under",
@@ -105,6 +114,7 @@ __all__ = [
     "types_within",
     "unseal_text",
     "update",
+    "waiting",
     "withdraw",
 ]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from sqlmodel import Session
+
+from broker.applications.models import Application
 from broker.applications.service import Means, Preview
 from broker.crypto import Keys
 from broker.database import Database
@@ -16,7 +20,8 @@ from broker.settings import Settings
 class Desk:
     """Handed to every page.
 
-    ``means``, ``preview``: as applications' own routes have them. ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
+    ``means``, ``preview``: as applications' own routes have them. ``beside``: a preview with what
+    stays (``release.beside.Beside``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
     policy's names in both languages.
     """
 
@@ -25,6 +30,7 @@ class Desk:
     database: Database
     means: Means
     preview: Preview
+    beside: Callable[[Session, Application, Mapping[str, Any]], Sequence[Any]]
     catalogue: Catalogue
     purposes: Mapping[str, Text]
     lawful_bases: Mapping[str, Text]

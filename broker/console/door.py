@@ -50,6 +50,10 @@ class Form:
         """Every value of a field that isn't empty."""
         return [value for key, value in self.fields if key == name and value]
 
+    def column(self, name: str) -> list[str]:
+        """Every value of a field, the empty ones too: one column of several that belong together."""
+        return [value for key, value in self.fields if key == name]
+
     def one(self, name: str) -> str:
         """The value of a field, or "". Raises Malformed where it stands more than once."""
         found = [value for key, value in self.fields if key == name]

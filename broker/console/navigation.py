@@ -19,7 +19,13 @@ class Entry:
     action: Action | None = None
 
 
-ENTRIES: tuple[Entry, ...] = (Entry("/console/account", N_("My account")),)
+ENTRIES: tuple[Entry, ...] = (
+    Entry("/console/decide", N_("To decide"), action=Action.APPLICATION_DECIDE),
+    Entry("/console/endorse", N_("To endorse"), action=Action.APPLICATION_ENDORSE),
+    Entry("/console/applications", N_("My applications"), action=Action.APPLICATION_WRITE),
+    Entry("/console/exchanges", N_("Exchanges"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
+    Entry("/console/account", N_("My account")),
+)
 
 
 def entries(caller: PersonCaller) -> list[Entry]:

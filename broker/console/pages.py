@@ -33,11 +33,24 @@ HEADERS = {
 #: What a page says after something was done, by the code in its address.
 DONE = {
     "saved": N_("Saved."),
+    "submitted": N_("Submitted. The head of the department endorses it, then the information manager decides."),
+    "endorse": N_("Endorsed. The information manager decides next."),
+    "return": N_("Returned to the applicant."),
+    "refuse": N_("Refused. The applicant sees the reason."),
+    "withdraw": N_("Withdrawn."),
+    "suspend": N_("Suspended: from now on nothing leaves under this grant until it is resumed."),
+    "resume": N_("Resumed."),
+    "revoke": N_("Revoked: nothing leaves under this grant any more."),
+    "close": N_("Closed. Thank you for saying so."),
+    "approve": N_("Approved. The recipient's system may fetch the data now."),
+    "narrow": N_("Approved in part. The recipient's system may fetch what remains."),
+    "assess": N_("Assessed again, as consents and policies are now."),
+    "feedback": N_("Thank you: your feedback is on record."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }
 
-_STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8"}
+_STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
 
 
 def static(name: str) -> tuple[bytes, str] | None:
@@ -104,7 +117,7 @@ class Pages:
             "nav": navigation.entries(who.caller) if who else [],
             "path": request.url.path,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
-            "version": self.version,
+            "static_version": self.version,
             "done": DONE.get(request.query_params.get("done", ""), ""),
             **context,
         }

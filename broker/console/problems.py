@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
 
 from broker.console.language import N_, said
-from broker.errors import BrokerError, Problem
+from broker.errors import BrokerError, Invalid, Problem, field_sentence
 from broker.fhir.errors import sentence as fhir_sentence
 
 #: What is wrong with a field, by the code of the problem. A code that is not here is said in the problem's own words.
@@ -14,6 +17,16 @@ SENTENCES = MappingProxyType(
     {
         "present": N_("The present password is wrong."),
         "again": N_("The two new passwords differ."),
+        "required": N_("This must be filled in."),
+        "unknown": N_("There is no such choice."),
+        "order": N_("The end lies before the beginning."),
+        "past": N_("This day has passed."),
+        "duplicate": N_("The same patient is named twice."),
+        "not-matched": N_("No patient of this hospital matches number, name and birth date with certainty."),
+        "recipient-not-yours": N_("You may not apply for this recipient."),
+        "overdue": N_("Feedback on this exchange is overdue."),
+        "wider": N_("This is more than was applied for."),
+        "changed": N_("A decision can't change this; return the application instead."),
         "password": N_("It does not meet the rules: at least 12 characters, without the user name, not a few characters repeated."),
     }
 )
@@ -21,6 +34,25 @@ SENTENCES = MappingProxyType(
 #: What the fields of forms are called, by the last name in the problem's path.
 FIELDS = MappingProxyType(
     {
+        "purpose": N_("Purpose of use"),
+        "lawful_basis": N_("Lawful basis (PIPL 13)"),
+        "recipient": N_("Recipient"),
+        "urgency": N_("Urgency"),
+        "justification": N_("Why it is needed"),
+        "patients": N_("Patients"),
+        "data": N_("Data"),
+        "period": N_("Period"),
+        "start": N_("Data from"),
+        "end": N_("Data until"),
+        "valid_until": N_("Valid until"),
+        "retention_days": N_("Days the recipient keeps it"),
+        "channel": N_("Way"),
+        "reason": N_("Reason"),
+        "releases_limit": N_("Number of releases"),
+        "purpose_met": N_("Purpose met"),
+        "examinations_avoided": N_("Examinations not repeated"),
+        "data_problems": N_("Problems with the data"),
+        "comment": N_("Remarks"),
         "present": N_("Present password"),
         "password": N_("New password"),
         "again": N_("New password once more"),
@@ -54,3 +86,13 @@ def place(language: str, found: Problem) -> str:
         return said(language, _NUMBERED[numbered[1]]) % {"number": int(numbered[2]) + 1}
     name = found.path.rsplit("/", 1)[-1]
     return said(language, FIELDS[name]) if name in FIELDS else ""
+
+
+def of_validation(error: ValidationError, language: str) -> Invalid:
+    """What pydantic found wrong with a form, in our words; what was typed is not repeated."""
+    found = error.errors(include_input=False)[:50]
+    return Invalid(problems=tuple(_problem(one, language) for one in found))
+
+
+def _problem(one: Any, language: str) -> Problem:
+    return Problem("/" + "/".join(map(str, one["loc"])), one["type"], field_sentence(one["type"], one.get("ctx", {}), language))

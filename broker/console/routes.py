@@ -7,13 +7,18 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.console import entrance
+from broker.console import applying, deciding, entrance, exchange, lists
 from broker.console.desk import Desk
 from broker.console.pages import Pages
 from broker.errors import BrokerError
 
 #: The pages, each file with its own; the first address that fits is taken.
-BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = ()
+BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
+    lists.build_router,
+    applying.build_router,
+    deciding.build_router,
+    exchange.build_router,
+)
 
 #: Errors under this path are pages.
 PREFIX = "/console"

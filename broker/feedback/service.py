@@ -18,10 +18,10 @@ from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import Forbidden
 from broker.feedback.models import Feedback
-from broker.feedback.rules import Answers, check_answers, is_overdue
+from broker.feedback.rules import Answers, check_answers, due_at, is_overdue
 from broker.identity.access import Action, PersonCaller, ReleaseCaller
 
-__all__ = ["Answers", "answered", "between", "comment_of", "give", "give_as_client", "holds", "of_application", "overdue_at"]
+__all__ = ["Answers", "answered", "between", "comment_of", "due_at", "give", "give_as_client", "holds", "of_application", "overdue_at"]
 
 
 def give(session: Session, keys: Keys, caller: PersonCaller, ref: str, answers: Answers) -> Feedback:

@@ -15,6 +15,7 @@ from broker.records.preparing import spoken
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, unwrap
+from broker.records.whole import whole
 
 __all__ = [
     "FREE_TEXT",
@@ -55,4 +56,5 @@ __all__ = [
     "spoken",
     "unwrap",
     "vault",
+    "whole",
 ]

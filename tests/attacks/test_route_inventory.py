@@ -160,6 +160,11 @@ TABLE = {
     "POST /console/logout": "page-form",
     "GET /console/account": "page",
     "POST /console/account/password": "page-form",
+    **{f"GET /console/{name}": "page" for name in ("applications", "endorse", "decide", "exchanges")},
+    **{f"{method} /console/applications/new": who for method, who in (("GET", "page"), ("POST", "page-form"))},
+    "GET /console/applications/{ref}": "page",
+    **{f"GET /console/applications/{{ref}}/{name}": "page" for name in ("edit", "decide")},
+    **{f"POST /console/applications/{{ref}}/{name}": "page-form" for name in ("edit", "decide", "step", "assess", "feedback")},
 }
 #: What a person who may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
 SHOWS_A_PATIENT = re.compile(r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/(Consent|AuditEvent).*")

@@ -1,0 +1,28 @@
+"""Templates hold nothing that the content security policy would have to let through, and nothing that escapes the escaping."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from broker import console
+
+TEMPLATES = sorted((Path(console.__file__).parent / "templates").glob("*.html"))
+#: Attributes for number fields, written in the templates themselves.
+SAFE = re.compile(r"""extra='(min|max|pattern|inputmode)="[^"']*"( (min|max|step|pattern|inputmode)="[^"']*")*' \| safe""")
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
+def test_a_template_has_nothing_inline_and_nothing_unescaped(file):
+    text = SAFE.sub("", file.read_text(encoding="utf-8"))
+    assert re.findall(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?! src=)", text) == []
+    assert re.findall(r"\|\s*safe|autoescape|Markup", text) == []
+    assert re.findall(r"(?:href|src|action)=\"(?!/console/|#|\{\{)[^\"]*", text) == []
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.name)
+def test_a_form_that_posts_carries_its_sessions_token(file):
+    for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", file.read_text(encoding="utf-8"), flags=re.DOTALL):
+        assert "token()" in form or 'name="csrf"' in form or 'action="/console/login' in form or 'action="/console/language"' in form, form[:120]
