@@ -20,9 +20,8 @@ from broker import __version__, clock, edge, jobs, metrics
 from broker.applications import service as applications
 from broker.applications.routes import build_router as applications_router
 from broker.applications.service import GrantRegister, Means
-from broker.audit import service as audit
 from broker.audit.routes import build_router as log_router
-from broker.audit.sealing import Sealing, policy_of
+from broker.audit.sequencer import Sequencer
 from broker.consent import service as consent
 from broker.consent.routes import build_router as consent_router
 from broker.console import routes as console
@@ -48,6 +47,8 @@ from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
 from broker.settings import Settings, settings
+from broker.telemedicine import service as telemedicine
+from broker.telemedicine.routes import build_router as telemedicine_router
 from broker.workforce.routes import build_router as workforce_router
 
 log = logging.getLogger("broker")
@@ -69,12 +70,9 @@ class GateBroken(RuntimeError):
     """The gate let a canary through, so this process must not serve."""
 
 
-def open_installation(chosen: Settings, *, seals: bool = True) -> Installation:
-    """Open everything, and refuse a key-encryption key other than the one the database was filled with.
-
-    ``seals``: whether this process signs the log; one that does not never holds the log's key.
-    """
-    keys = load_keys(chosen, seals=seals)
+def open_installation(chosen: Settings) -> Installation:
+    """Open everything, and refuse a key-encryption key other than the one the database was filled with."""
+    keys = load_keys(chosen)
     database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool)
     with database.transaction() as session:
         records.check_keys(session, keys)
@@ -113,20 +111,19 @@ def background_jobs() -> list[jobs.Job]:
         *applications.background(),
         *consent.background(),
         *incidents.background(),
+        *telemedicine.background(),
         *obligations.background(),
     ]
 
 
 def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:
-    """The web app. ``sequencer``: whether this process, if it holds the log's key, also puts the log in order when no other does.
+    """The web app. ``sequencer``: whether this process may also put the log in order, when no other does.
 
     ``work``: whether it also does jobs, as the try-out with its embedded database does; elsewhere `broker worker` does them.
     """
     chosen = installation.settings
     work = chosen.database_url is None if work is None else work
     check_gate(installation.engine)
-    seals = sequencer and installation.keys.log_signing_pem is not None
-    sealing = Sealing(installation.log_database, chosen, installation.keys) if seals else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -139,7 +136,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             slots=asyncio.Semaphore(chosen.database_pool),
         )
         stop = threading.Event()
-        threads = [threading.Thread(target=sealing.run, args=(stop,), name="sequencer", daemon=True)] if sealing else []
+        threads = [threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)] if sequencer else []
         if work:
             threads.append(threading.Thread(target=jobs.run, args=(background_jobs(), installation, stop), name="jobs", daemon=True))
         for thread in threads:
@@ -163,8 +160,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     )
     app.state.settings, app.state.keys, app.state.database = chosen, installation.keys, installation.database
     edge.install(app, max_body_bytes=chosen.max_body_bytes)
-    chosen_policies = policy.policies(chosen)
-    catalogue = policy.catalogue(chosen_policies)
+    catalogue = policy.catalogue()
     for router in (
         identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
         notifications_router(keys=installation.keys, settings=chosen),
@@ -177,17 +173,18 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             engine=installation.engine,
             consent_facts=consent_facts(installation.keys),
             data_classes=catalogue.types_of,
-            purposes=frozenset(policy.purposes(chosen_policies)),
-            lawful_bases=frozenset(policy.lawful_bases(chosen_policies)),
+            purposes=frozenset(policy.purposes()),
+            lawful_bases=frozenset(policy.lawful_bases()),
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         incidents_router(settings=chosen, keys=installation.keys),
+        telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
-        release_router(catalogue.types, policy.recognition(chosen_policies)),
+        release_router(catalogue.types),
         transmissions_router(installation.keys),
-        operations(installation, sealing),
+        operations(installation),
     ):
         app.include_router(router)
     pages = console.build(_desk(app, installation, catalogue))
@@ -263,12 +260,11 @@ def consent_facts(keys: Keys) -> Any:
 
 def from_settings() -> FastAPI:
     """The app from this process's settings; what a server process calls."""
-    chosen = settings()
-    return create_app(open_installation(chosen, seals=chosen.seals_here))
+    return create_app(open_installation(settings()))
 
 
 def _sequence(installation: Installation, stop: threading.Event) -> None:
-    Sealing(installation.log_database, installation.settings, installation.keys).run(stop)
+    Sequencer(installation.log_database, installation.settings, installation.keys).run(stop)
 
 
 def background(chosen: Settings, stop: threading.Event) -> None:
@@ -290,9 +286,8 @@ class Check:
     help: str = ""
 
 
-def operations(installation: Installation, sealing: Sealing | None = None) -> APIRouter:
-    """``/livez`` (this process answers) and ``/readyz`` (and what it needs answers too; how the log is doing, which stops no release)."""
-    witnesses = policy_of(installation.settings)
+def operations(installation: Installation) -> APIRouter:
+    """``/livez`` (this process answers) and ``/readyz`` (and what it needs answers too)."""
     router = APIRouter(tags=["operations"])
 
     @router.get("/livez")
@@ -304,12 +299,7 @@ def operations(installation: Installation, sealing: Sealing | None = None) -> AP
         del request
         found = [_database_check(installation.database), _policy_check(installation.engine)]
         ready = all(one.ok for one in found)
-        answer: dict[str, Any] = {"ready": ready, "checks": {one.name: one.ok for one in found}}
-        if found[0].ok:
-            with installation.database.transaction() as session:
-                answer["log"] = audit.health(session, witnesses).to_json()
-            answer["log"]["sealing_stopped"] = sealing is not None and sealing.trouble is not None
-        return JSONResponse(answer, 200 if ready else 503)
+        return JSONResponse({"ready": ready, "checks": {one.name: one.ok for one in found}}, 200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
     def counted(request: Request) -> Response:
@@ -339,35 +329,21 @@ def _policy_check(engine: policy.RememberingEngine) -> Check:
     )  # fmt: skip
 
 
-def _log_check(installation: Installation) -> Check:
-    try:
-        with installation.database.transaction() as session:
-            health = audit.health(session, policy_of(installation.settings))
-    except Exception as error:  # noqa: BLE001  (a check says what is wrong, whatever it is)
-        detail = str(error) if isinstance(error, ValueError) else type(error).__name__
-        return Check("log", ok=False, detail=detail, help="Check BROKER_WITNESS_POLICY and the database.")
-    return Check(
-        "log", ok=not health.warnings, detail=", ".join(health.warnings) or f"{health.size} entries, {health.unsealed} waiting",
-        help="Is `broker worker` running? Its output says why it does not seal the log, or which witness does not answer.",
-    )  # fmt: skip
-
-
 async def checks(chosen: Settings) -> list[Check]:
     """What ``broker check`` prints."""
     found: list[Check] = []
     try:
-        seals = chosen.seals_here or chosen.log_signing_key is not None
-        load_keys(chosen, seals=seals)
-        found.append(Check("keys", ok=True, detail="can be read" if seals else "can be read; the log's key is the worker's"))
+        load_keys(chosen)
+        found.append(Check("keys", ok=True, detail="all three can be read"))
     except (KeyUnusable, OSError) as error:
         found.append(Check("keys", ok=False, detail=str(error), help="Set BROKER_KEY_ENCRYPTION_KEY_FILE and the two signing keys."))
         return found
     try:
-        installation = await asyncio.to_thread(open_installation, chosen, seals=seals)
+        installation = await asyncio.to_thread(open_installation, chosen)
     except Exception as error:  # noqa: BLE001  (a check says what is wrong, whatever it is)
         detail = str(error).splitlines()[0] if not isinstance(error, psycopg.Error) else type(error).__name__
         found.append(Check("database", ok=False, detail=detail, help="Check BROKER_DATABASE_URL, then run `broker migrate`."))
         return found
-    found += [_database_check(installation.database), _policy_check(installation.engine), _log_check(installation)]
+    found += [_database_check(installation.database), _policy_check(installation.engine)]
     found.append(Check("clock", ok=True, detail=clock.now().isoformat()))
     return found

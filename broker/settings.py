@@ -40,9 +40,7 @@ class Settings(BaseSettings):
     database_admin_url: SecretStr | None = Field(
         None, description="PostgreSQL URL of the owner of the tables, used by `broker migrate` alone. Default: BROKER_DATABASE_URL."
     )
-    database_log_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL. `broker serve` seals the log only where this is set."
-    )
+    database_log_url: SecretStr | None = Field(None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL.")
     database_pool: int = Field(8, ge=2, le=200, description="Connections that one process keeps for requests, and as many for releases.")
     base_url: str = Field("http://127.0.0.1:8000", description="Address under which clients reach the broker; issuer and audience of its tokens.")
     key_encryption_key: SecretStr | None = Field(
@@ -62,9 +60,6 @@ class Settings(BaseSettings):
     )
     log_origin: str = Field(
         "broker.hospital.example/disclosure-log", description="Origin line of log checkpoints: a URL without scheme; no spaces, no plus sign."
-    )
-    witness_policy: Path | None = Field(
-        None, description="File in the form of C2SP tlog-policy that names the witnesses of the log. Unset: the log has none."
     )
     policy_engine: Literal["embedded", "opa"] = Field(
         "embedded", description="Who evaluates the policies: `embedded` (in this process) or `opa` (a server)."
@@ -112,11 +107,6 @@ class Settings(BaseSettings):
     )
     recall_days: int = Field(15, ge=1, le=365, description="Days within which a recipient must say what it did about a recall.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
-
-    @property
-    def seals_here(self) -> bool:
-        """Whether `broker serve` also puts the log in order: in the try-out, and where it was given the log's own login."""
-        return self.database_url is None or self.database_log_url is not None
 
 
 def _with_secret_files(environment: dict[str, str]) -> dict[str, str]:

@@ -6,7 +6,20 @@ from importlib.util import find_spec
 from sqlmodel import SQLModel
 
 #: Slices that keep something. Each has ``models``.
-SLICES = ("audit", "identity", "notifications", "workforce", "records", "consent", "applications", "release", "feedback", "incidents", "obligations")
+SLICES = (
+    "audit",
+    "identity",
+    "notifications",
+    "workforce",
+    "records",
+    "consent",
+    "applications",
+    "release",
+    "feedback",
+    "telemedicine",
+    "incidents",
+    "obligations",
+)
 
 for _slice in SLICES:
     if find_spec(f"broker.{_slice}.models"):

@@ -131,3 +131,12 @@ class GrantDamaged(errors.BrokerError):
     zh = "共享授权的内容与批准时不一致。"
     help_en = "Nothing was released. Tell the information manager: the grant was changed outside the broker."
     help_zh = "未发送任何数据。请通知信息管理员：该授权在系统之外被更改。"
+
+
+class WindowTaken(errors.Conflict):
+    """The grant is tied to a span of time already."""
+
+    code = "grant-window-taken"
+    zh = "该授权已绑定时间段。"
+    help_en = "Cancel what it is tied to and apply anew, or use another grant."
+    help_zh = "请取消原绑定事项并重新申请，或使用其他授权。"

@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 from broker.applications.grants import state_now
 from broker.applications.models import Grant, GrantPatient
 from broker.applications.terms import Terms
+from broker.applications.windows import narrowed
 from broker.crypto import Keys
 from broker.identity.access import GrantView
 from broker.records import service as records
@@ -29,12 +30,12 @@ class GrantRegister:
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """The grant of the application whose recipient is this organisation, whatever its status."""
         found = session.exec(select(Grant).where(Grant.number == application, Grant.recipient_id == organization_id)).one_or_none()
-        return None if found is None else self._view(session, found)
+        return None if found is None else narrowed(session, self._view(session, found))
 
     def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
         """The grant, whatever its status."""
         found = session.exec(select(Grant).where(Grant.id == grant_id)).one_or_none()
-        return None if found is None else self._view(session, found)
+        return None if found is None else narrowed(session, self._view(session, found))
 
     def _view(self, session: Session, grant: Grant) -> GrantView:
         members = session.exec(

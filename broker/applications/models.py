@@ -186,6 +186,19 @@ class GrantPatient(SQLModel, table=True):
     grant_id: UUID = Field(primary_key=True, foreign_key="sharing_grant.id")
 
 
+class GrantWindow(SQLModel, table=True):
+    """The time to which a grant is tied (``windows``): nothing leaves before it is opened, nor once it is shut or over."""
+
+    __tablename__ = "grant_window"
+    __table_args__ = (sa.CheckConstraint("opens_at < closes_at", name="span"),)
+
+    grant_id: UUID = Field(primary_key=True, foreign_key="sharing_grant.id")
+    opens_at: datetime = Field(sa_type=_TIME)
+    closes_at: datetime = Field(sa_type=_TIME)  #: the first moment after it
+    opened_at: datetime | None = Field(default=None, sa_type=_TIME)
+    closed_at: datetime | None = Field(default=None, sa_type=_TIME)
+
+
 class ApplicationNumber(SQLModel, table=True):
     """The last number of a year. Its row is locked until the number's transaction ends, so that there is no gap."""
 

@@ -46,6 +46,7 @@ COLUMNS = (
     "recipient_lineage",
 )
 
+#: A grant that is tied to a window (``windows``) is suspended until it is opened, and over with it.
 #: An organisation is as suspended as any that it belongs to, as in ``identity.access.STANDING``.
 GRANT_FACTS_SQL = """
 WITH RECURSIVE above (id, parent_id, status) AS (
@@ -53,7 +54,11 @@ WITH RECURSIVE above (id, parent_id, status) AS (
     UNION
     SELECT o.id, o.parent_id, o.status FROM organization o JOIN above ON o.id = above.parent_id
 )
-SELECT g.id, g.number, g.status, g.valid_from, g.valid_until, g.releases_used, g.releases_limit, g.approved_by,
+SELECT g.id, g.number,
+       CASE WHEN g.status = 'active' AND w.grant_id IS NOT NULL AND (w.opened_at IS NULL OR w.closed_at IS NOT NULL) THEN 'suspended'
+            ELSE g.status END AS status,
+       GREATEST(g.valid_from, w.opens_at) AS valid_from, LEAST(g.valid_until, w.closes_at) AS valid_until,
+       g.releases_used, g.releases_limit, g.approved_by,
        g.terms, g.patients_digest, g.content_hash, g.purpose,
        o.id AS recipient_id, o.kind AS recipient_kind, o.relationship AS recipient_relationship,
        NOT EXISTS (SELECT FROM above WHERE above.status <> 'active') AS recipient_active,
@@ -66,6 +71,7 @@ SELECT g.id, g.number, g.status, g.valid_from, g.valid_until, g.releases_used, g
 FROM sharing_grant g
 JOIN organization o ON o.id = g.recipient_id
 JOIN person p ON p.id = g.requester_id
+LEFT JOIN grant_window w ON w.grant_id = g.id
 WHERE g.id = %(grant)s
 """
 
@@ -77,6 +83,8 @@ UPDATE sharing_grant
 SET releases_used = releases_used + 1, first_released_at = COALESCE(first_released_at, %(at)s)
 WHERE id = %(grant)s AND status = 'active' AND valid_from <= %(at)s AND valid_until > %(at)s
   AND (releases_limit IS NULL OR releases_used < releases_limit)
+  AND NOT EXISTS (SELECT FROM grant_window w WHERE w.grant_id = sharing_grant.id
+                  AND (w.opened_at IS NULL OR w.closed_at IS NOT NULL OR w.opens_at > %(at)s OR w.closes_at <= %(at)s))
 RETURNING releases_used
 """
 

@@ -34,6 +34,7 @@ from broker.applications.sealing import seal_text, unseal_text
 from broker.applications.steps import Reason, ReasonCode, etag, find
 from broker.applications.submission import submit, terms_of
 from broker.applications.terms import Item, Terms
+from broker.applications.windows import bind, open_window, shut_window
 
 __all__ = [
     "COLUMNS",
@@ -66,6 +67,7 @@ __all__ = [
     "actions",
     "approve",
     "background",
+    "bind",
     "by_id",
     "by_number",
     "close",
@@ -89,6 +91,7 @@ __all__ = [
     "no_holds",
     "of_application",
     "one",
+    "open_window",
     "opinion",
     "opinions",
     "outlook",
@@ -103,6 +106,7 @@ __all__ = [
     "return_",
     "revoke",
     "seal_text",
+    "shut_window",
     "state_now",
     "steps_before",
     "submit",

@@ -119,6 +119,17 @@ KINDS: dict[str, Kind] = {
         "In the review {quarter}, {count} access rights are yours to confirm. What is not confirmed by {due} is revoked.",
         "{quarter} 季度审计中有 {count} 项访问权限待您确认；{due} 前未确认的将被撤销。", "/console/reviews/{quarter}",
     ),
+    # -- remote consultations --
+    "consultation.booked": Kind(
+        "Consultation {consultation} waits for your confirmation", "远程会诊 {consultation} 待您确认",
+        "The remote consultation {consultation} is booked for {start}. Please confirm it.",
+        "远程会诊 {consultation} 预约于 {start}，请确认。", "/console/consultations/{consultation}",
+    ),
+    "consultation.follow-up-due": Kind(
+        "{consultation}: follow-up is due", "{consultation}：随访即将到期",
+        "The follow-up of the remote consultation {consultation} is due on {due}.",
+        "远程会诊 {consultation} 的随访应于 {due} 前完成。", "/console/consultations/{consultation}",
+    ),
     # -- after the data have left --
     "incident.reported": Kind(
         "Incident {incident}", "安全事件 {incident}",

@@ -23,13 +23,12 @@ class Kind(StrEnum):
 
 
 class Form(StrEnum):
-    """What the answer is: a search result, one resource, one collection, the one patient that is meant, or a yes or no about a result."""
+    """What the answer is: a search result, one resource, one collection, or the one patient that is meant."""
 
     SEARCHSET = "searchset"
     RESOURCE = "resource"
     COLLECTION = "collection"
     MATCH = "match"
-    RECOGNITION = "recognition"
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,6 @@ class Ready:
     held_back: int  #: resources of the asked types that were withheld
     digest: str  #: SHA-256 of the body, hex
     etag: str = ""  #: of a single resource
-    media: str = "application/fhir+json; charset=utf-8"
-    answered: str = ""  #: of a question about mutual recognition: ``yes`` or ``no``
     unchanged: bool = False  #: the caller has this version already, so that nothing is sent again
 
     def unless(self, has: str) -> Ready:

@@ -38,6 +38,7 @@ __all__ = [
     "many",
     "of_caller",
     "remind",
+    "require",
     "set_demands",
 ]
 
@@ -49,6 +50,14 @@ def check(session: Session, person: UUID, step: Step) -> None:
     entries = [_entry(row) for row in rows]
     required = demanded(entries, demands(session)[step])
     lacking = standing(entries, clock.epoch(clock.now())).lacking(required)
+    if lacking:
+        raise NotQualified(problems=tuple(Problem(f"/{code}", how, f"{CODES.get(code, (code, ''))[0]}: {how}.") for code, how in lacking))
+
+
+def require(session: Session, natural_person: str, codes: Collection[str]) -> None:
+    """Raises NotQualified naming what of the codes a human being does not hold at this moment."""
+    found = standing([_entry(row) for row in of_caller(session, natural_person)], clock.epoch(clock.now()))
+    lacking = found.lacking(codes)
     if lacking:
         raise NotQualified(problems=tuple(Problem(f"/{code}", how, f"{CODES.get(code, (code, ''))[0]}: {how}.") for code, how in lacking))
 
