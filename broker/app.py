@@ -167,7 +167,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         workforce_router(),
         log_router(require(Action.LOG_READ)),
         opa_router(),
-        consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ)),
+        consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=consent_wording(catalogue)),
         applications_router(
             keys=installation.keys,
             engine=installation.engine,
@@ -247,6 +247,15 @@ def _describe(path: str, operation: dict[str, Any]) -> None:
             responses[status]["content"] = {edge.FHIR_JSON: {"schema": {"type": "object"}}}
     if path.startswith("/releases") or (fhir and "consent" not in operation.get("tags", ()) and path != "/fhir/metadata"):
         operation["security"] = [{"client": []}]
+
+
+def consent_wording(catalogue: policy.Catalogue) -> consent.Wording:
+    """The words of purposes and data classes: policy's data, handed to the consent registry."""
+    return consent.Wording(
+        purposes={code: (text.zh, text.en) for code, text in policy.purposes().items()},
+        classes={code: (one.name.zh, one.name.en) for code, one in catalogue.classes.items()},
+        types=catalogue.types_of,
+    )
 
 
 def consent_facts(keys: Keys) -> Any:

@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
     max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")
+    consent_reask_days: int = Field(
+        90, ge=0, le=3650, description="Days after a patient's refusal for which the same is not asked again, unless the patient comes by themselves."
+    )
     smtp_host: str | None = Field(None, description="Mail server that takes notifications. Unset: none are mailed.")
     smtp_port: int = Field(587, ge=1, le=65535, description="Port of the mail server.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(

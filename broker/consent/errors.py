@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from broker import errors
 from broker.consent.enforceability import Report
 from broker.errors import Problem
@@ -116,3 +118,33 @@ class NoSuchSubscription(errors.NotFound):
 
     code = "consent-subscription-unknown"
     zh = "没有该订阅，或不属于您。"
+
+
+class NoSuchNotice(errors.NotFound):
+    """There is no such notice."""
+
+    code = "consent-notice-unknown"
+    zh = "没有该告知书。"
+
+
+class NotAnAnswer(errors.Invalid):
+    """Not as the law wants a patient to be told and asked."""
+
+    code = "consent-asking"
+    zh = "告知或征得同意的方式不符合要求。"
+    help_en = "Correct what is named: parts of the notice (PIPL 17, 30, 23), separate consents (23, 29), who may answer (31), evidence."
+    help_zh = "请更正所列各项：告知内容（个保法第17、30、23条）、单独同意（第23、29条）、作答人（第31条）、证明材料。"
+
+
+class AskedTooSoon(errors.Conflict):
+    """The patient refused this, and is not asked again so soon."""
+
+    code = "consent-asked-too-soon"
+    zh = "患者已拒绝，暂不得再次征求同意。"
+    help_en = "Wait until the time that is named, or let the patient come by themselves."
+    help_zh = "请在所示时间之后再询问，或由患者主动提出。"
+
+    def __init__(self, *, until: datetime) -> None:
+        """``until``: from when the patient may be asked again."""
+        super().__init__(problems=(Problem("/patient", "not-before", f"Not before {until.isoformat(timespec='seconds')}."),))
+        self.until = until

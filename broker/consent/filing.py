@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
-from broker.consent.compiled import compile_statement
+from broker.consent.compiled import Residual, compile_statement
 from broker.consent.enforceability import Report, examine
 from broker.consent.errors import KeyReused, NoSuchConsent, NotEnforceable, Superseded, UnknownPatient
 from broker.consent.in_force import stored_teams
@@ -32,6 +32,7 @@ from broker.consent.subscriptions import note_change
 from broker.consent.teams import TEAMS, members
 from broker.consent.values import Statement
 from broker.consent.whose import known_patient
+from broker.consent.withdrawals import tell_past_recipients
 from broker.crypto import Keys
 from broker.database import close_gate
 from broker.errors import Problem
@@ -71,7 +72,7 @@ def file(
     the same identifier, or a withdrawal since the consent was given, is on file. A consent with the identifier of an older one, or
     that names it, takes its place. ``request_key`` (Idempotency-Key) makes a repeated request the same one.
     """
-    report = examine(consent, actor=partial(_actors, session, keys, consent.get("contained")))
+    report = examined(session, keys, consent)
     if not report.enforceable:
         raise NotEnforceable(report)
     patient_key = _patient(session, keys, report.patient or {})
@@ -133,8 +134,20 @@ def revoke(
     if move(State(row.status), Change.REVOKED) is None:
         return Revoked(row.id, row.version, again=True)
     vault = records.open_vault(session, keys, patient_key)
+    residual = Residual.from_json(str(row.id), row.version, orjson.loads(opened(vault, row.id, row.version, "residual", row.residual)))
     _end(session, keys, vault, row, Change.REVOKED, actor=actor, evidence=evidence)
+    tell_past_recipients(session, keys, vault, residual, since=row.filed_at)
     return Revoked(row.id, row.version)
+
+
+def examined(session: Session, keys: Keys, consent: Mapping[str, Any]) -> Report:
+    """The report on a consent as filing would give it: actors are looked up in the registry."""
+    return examine(consent, actor=partial(_actors, session, keys, consent.get("contained")))
+
+
+def would_replace(session: Session, keys: Keys, patient_key: UUID, statement: Statement) -> tuple[UUID, ...]:
+    """The consents in force that a new one would take the place of. Raises Superseded as filing would."""
+    return tuple(one.id for one in _replaced(session, keys, patient_key, statement))
 
 
 def identifier_token(keys: Keys, identifier: str) -> bytes:

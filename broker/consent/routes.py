@@ -9,12 +9,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from broker import edge
-from broker.consent import query, schemas, service, wire_routes
+from broker.consent import api_routes, query, schemas, service, wire_routes
 from broker.consent.errors import NoSuchConsent, NotEnforceable, NotTheOperation, SearchNotServed
 from broker.consent.http import FHIR_JSON, PARAMETERS, Body, Form, May, base, form_pairs, pairs
 from broker.consent.http import keys as keys_of
 from broker.consent.http import read as read_body
 from broker.consent.references import canonical_uuid
+from broker.consent.wording import Wording
 from broker.database import SessionDep
 from broker.errors import Problem
 from broker.identity.access import PersonCaller
@@ -37,10 +38,14 @@ def _shown(one: service.Shown, status: int = 200, headers: dict[str, str] | None
     return Response(one.body, status, {"ETag": one.etag, "Last-Modified": modified, **(headers or {})}, FHIR_JSON)
 
 
-def build_router(may_file: May, may_read: May) -> APIRouter:
-    """Every route of the registry. ``may_file`` and ``may_read`` are dependencies that give the person who calls, or raise."""
+def build_router(may_file: May, may_read: May, wording: Wording) -> APIRouter:
+    """Every route of the registry. ``may_file`` and ``may_read`` are dependencies that give the person who calls, or raise.
+
+    ``wording``: the names of purposes and data classes, and the types of each class.
+    """
     router = APIRouter(tags=["consent"])
-    for part in (_consents(may_file, may_read), wire_routes.build_router(may_file, may_read)):
+    parts = (_consents(may_file, may_read), wire_routes.build_router(may_file, may_read), api_routes.build_router(may_file, may_read, wording))
+    for part in parts:
         router.include_router(part)
     return router
 

@@ -12,6 +12,7 @@ from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, 
 from broker.consent.resources import facts_of
 from broker.consent.subscriptions import Held, status_of, subscribe, subscription, tell_due, unsubscribe
 from broker.consent.teams import MAX_TEAMS, settled, teams_named, teams_within
+from broker.consent.wording import Wording
 
 __all__ = [
     "MAX_TEAMS",
@@ -27,6 +28,7 @@ __all__ = [
     "Revoked",
     "Shown",
     "Use",
+    "Wording",
     "background",
     "consent_facts",
     "disclosure",

@@ -29,6 +29,12 @@ class Kind:
 _APPLICATION = "/console/applications/{application}"
 
 KINDS: dict[str, Kind] = {
+    # -- consents --
+    "consent.withdrawn": Kind(
+        "A patient withdrew a consent", "患者已撤回知情同意",
+        "The patient withdrew the consent {consent}. You received data {releases} times under it: stop using them, delete copies, acknowledge.",
+        "患者已撤回知情同意 {consent}，贵单位曾据此接收数据 {releases} 次。请停止使用、按约定删除副本并确认。", "/console/withdrawals",
+    ),
     # -- applications --
     "application.to-endorse": Kind(
         "{application} waits for your endorsement", "{application} 待您审签",

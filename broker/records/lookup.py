@@ -15,8 +15,9 @@ from broker.records.labelling import Label
 from broker.records.matching import Candidate, Match, grade, is_current, name_key, names_of
 from broker.records.models import SHARED, BlindedIdentifier, StoredResource
 from broker.records.patients import open_vault
+from broker.records.release_reads import Opened, Row, open_rows
 from broker.records.tokens import id_token, identifier_token, person_token
-from broker.records.vault import Content
+from broker.records.vault import Content, Vault
 
 #: More patients than this under one identifier or name are not opened: the match is ambiguous anyway.
 MAX_CANDIDATES = 5
@@ -86,3 +87,16 @@ def resource_of(session: Session, keys: Keys, resource_type: str, resource_id: s
         return None
     row = rows[0]
     return open_vault(session, keys, row.patient_key).open_resource(row.type, row.id_token, row.version, row.body).body
+
+
+def all_of(session: Session, vault: Vault, most: int) -> tuple[list[Opened], bool]:
+    """Everything stored of one patient, opened, ordered by type and blinded id; whether that is all, or ``most`` was reached."""
+    wanted = (StoredResource.patient_key, StoredResource.type, StoredResource.id_token, StoredResource.version, StoredResource.last_updated)
+    statement = (
+        select(*wanted, StoredResource.body)  # type: ignore[call-overload]
+        .where(StoredResource.patient_key == vault.patient_key)
+        .order_by(StoredResource.type, StoredResource.id_token)
+        .limit(most + 1)
+    )
+    rows = [Row(*row) for row in session.exec(statement)]
+    return open_rows(vault, rows[:most]), len(rows) <= most

@@ -7,7 +7,7 @@ from broker.records.dates import clinical_dates
 from broker.records.errors import RecordUnreadable
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
-from broker.records.lookup import match, resource_of
+from broker.records.lookup import all_of, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
@@ -33,6 +33,7 @@ __all__ = [
     "Row",
     "Vault",
     "Window",
+    "all_of",
     "bump_epoch",
     "check_keys",
     "clinical_dates",

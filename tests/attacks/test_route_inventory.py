@@ -138,6 +138,11 @@ TABLE = {
     "GET /fhir/Consent/{consent}": "person:consent.read",
     "GET /fhir/Consent/{consent}/_history": "person:consent.read",
     "GET /fhir/Consent/{consent}/_history/{version}": "person:consent.read",
+    **{f"GET /api/v1/consents/{part}": "person:consent.read" for part in ("notices", "askings", "askings/{asking}/evidence/{number}", "explain")},
+    **{f"POST /api/v1/consents/{part}": "person:consent.read" for part in ("notices/preview", "needed", "explain")},
+    **{f"POST /api/v1/consents/{part}": "person:consent.write" for part in ("notices", "askings", "{consent}/withdraw")},
+    "GET /api/v1/consents/withdrawals": "person",
+    "POST /api/v1/consents/withdrawals/{consent}/{recipient}/acknowledge": "person",
     **{f"POST /fhir/AuditEvent/${verb}": "person:consent.write" for verb in ("recordDisclosure", "record-disclosure")},
     "GET /fhir/AuditEvent": "person:consent.read",
     "POST /fhir/AuditEvent/_search": "person:consent.read",
@@ -174,7 +179,9 @@ TABLE = {
     **{f"POST /console/applications/{{ref}}/{name}": "page-form" for name in ("edit", "decide", "step", "assess", "feedback")},
 }
 #: What a person who may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
-SHOWS_A_PATIENT = re.compile(r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/(Consent|AuditEvent).*")
+SHOWS_A_PATIENT = re.compile(
+    r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/(Consent|AuditEvent).*|(GET|POST) /api/v1/consents/(askings|explain)"
+)
 
 
 @pytest.fixture(scope="module")

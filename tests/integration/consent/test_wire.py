@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from broker import clock, edge
 from broker.consent import service, topics
 from broker.consent.routes import build_router
+from broker.consent.wording import Wording
 from broker.fhir.validate import problems
 from broker.identity.access import Action, require
 from broker.identity.roles import Role
@@ -34,7 +35,7 @@ def client(database, keys, settings, house):
     app = FastAPI()
     app.state.settings, app.state.keys, app.state.database = settings, keys, database
     edge.install(app)
-    app.include_router(build_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ)))
+    app.include_router(build_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=Wording({}, {}, {})))
     with database.transaction() as session:
         manager = identity.signed_in(session, identity.person(session, Role.INFORMATION_MANAGER))
         auditor = identity.signed_in(session, identity.person(session, Role.AUDITOR))
