@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     gate_timeout: float = Field(
         5.0, gt=0, le=60, description="Seconds a release may wait for its recipient to take the next chunk before it is cut off."
     )
+    jwks_private_hosts: str | None = Field(
+        None, description="Hosts, separated by commas, whose published client keys may be fetched although their addresses are not public."
+    )
+    jwks_ca_file: Path | None = Field(None, description="Certificates (PEM) that are believed when client keys are fetched. Unset: the system's.")
     refusal_step: float = Field(
         0.025,
         ge=0,
@@ -110,6 +114,16 @@ class Settings(BaseSettings):
     )
     recall_days: int = Field(15, ge=1, le=365, description="Days within which a recipient must say what it did about a recall.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
+
+    @property
+    def seals_here(self) -> bool:
+        """Whether `broker serve` also puts the log in order: in the try-out, and where it was given the log's own login."""
+        return self.database_url is None or self.database_log_url is not None
+
+    @property
+    def allowed_jwks_hosts(self) -> frozenset[str]:
+        """The hosts of ``jwks_private_hosts``."""
+        return frozenset(host for host in (self.jwks_private_hosts or "").lower().replace(" ", "").split(",") if host)
 
 
 def _with_secret_files(environment: dict[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from broker.applications.models import Grant, GrantPatient
 from broker.applications.terms import Terms
 from broker.applications.windows import narrowed
 from broker.crypto import Keys
+from broker.identity import service as identity
 from broker.identity.access import GrantView
 from broker.records import service as records
 
@@ -28,8 +29,9 @@ class GrantRegister:
     types_of: Mapping[str, tuple[str, ...]]
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
-        """The grant of the application whose recipient is this organisation, whatever its status."""
-        found = session.exec(select(Grant).where(Grant.number == application, Grant.recipient_id == organization_id)).one_or_none()
+        """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""
+        parts = identity.below(session, organization_id)
+        found = session.exec(select(Grant).where(Grant.number == application, col(Grant.recipient_id).in_(parts))).one_or_none()
         return None if found is None else narrowed(session, self._view(session, found))
 
     def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:

@@ -22,7 +22,7 @@ from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import Forbidden, NotAuthenticated
 from broker.identity import login
-from broker.identity.bearer import caller_for, caller_from, claims_of, release_caller, standing_query, token_in
+from broker.identity.bearer import Unproven, caller_for, caller_from, claims_of, proof_of, release_caller, standing_query, token_in
 from broker.identity.callers import GrantReader, GrantView, NotAuthenticatedReason, PersonCaller, ReleaseCaller
 from broker.identity.errors import LoginLocked
 from broker.identity.roles import Action, Role
@@ -40,10 +40,12 @@ __all__ = [
     "ReleaseCaller",
     "Role",
     "SmartScope",
+    "Unproven",
     "caller_for",
     "caller_from",
     "claims_of",
     "person",
+    "proof_of",
     "release_caller",
     "require",
     "standing_query",

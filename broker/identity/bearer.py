@@ -8,14 +8,16 @@ next thing the release path reads, so it is not read here.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor
 from sqlmodel import Session
 
+from broker import clock
 from broker.crypto import Keys
-from broker.identity import access_token
+from broker.identity import access_token, dpop
 from broker.identity.access_token import NotOurs
 from broker.identity.callers import NotAuthenticatedReason, ReleaseCaller
 from broker.identity.scopes import parse_granted
@@ -24,6 +26,8 @@ from broker.settings import Settings
 
 #: RFC 6750 2.1: one token of b64token characters after the scheme. Longer than 8 kB is not a header that we gave.
 _BEARER = re.compile(r"bearer ([A-Za-z0-9._~+/-]{1,8192}=*)", re.IGNORECASE)
+#: RFC 9449 7.1: the same after another scheme.
+_DPOP = re.compile(r"dpop ([A-Za-z0-9._~+/-]{1,8192}=*)", re.IGNORECASE)
 
 
 def refused(settings: Settings, code: str) -> NotAuthenticatedReason:
@@ -37,6 +41,12 @@ def refused(settings: Settings, code: str) -> NotAuthenticatedReason:
 def token_in(authorization: str | None) -> str | None:
     """The token of an Authorization header; None where it holds none that could be one."""
     match = _BEARER.fullmatch(authorization or "")
+    return match[1] if match else None
+
+
+def bound_token_in(authorization: str | None) -> str | None:
+    """The token of an Authorization header of the DPoP scheme; None where it is of another."""
+    match = _DPOP.fullmatch(authorization or "")
     return match[1] if match else None
 
 
@@ -54,15 +64,58 @@ def caller_of(claims: dict[str, Any], organization_id: str) -> ReleaseCaller:
     )
 
 
-def claims_of(keys: Keys, settings: Settings, authorization: str | None) -> dict[str, Any] | NotAuthenticatedReason:
-    """The claims of a token that is one of ours and runs. Whether it is still good is for :func:`caller_for` to say."""
+def claims_of(keys: Keys, settings: Settings, authorization: str | None, proven: str | None = None) -> dict[str, Any] | NotAuthenticatedReason:
+    """The claims of a token that is one of ours and runs. Whether it is still good is for :func:`caller_for` to say.
+
+    ``proven``: thumbprint of the key that the caller proved to hold with this request and token (``dpop.checked``). A token that is
+    bound to a key is no good without it, nor as a bearer token (RFC 9449 7.1), and none that isn't bound comes with the DPoP scheme.
+    """
     if not authorization:
         return refused(settings, "token-missing")
-    token = token_in(authorization)
+    bound = bound_token_in(authorization)
+    token = bound or token_in(authorization)
     if token is None:
         return refused(settings, "token-unreadable")
     claims = access_token.verified(token, keys, settings)
-    return refused(settings, claims.code) if isinstance(claims, NotOurs) else claims
+    if isinstance(claims, NotOurs):
+        return refused(settings, claims.code)
+    holder = claims["cnf"].get("jkt") if isinstance(claims.get("cnf"), dict) else None
+    if ("cnf" in claims) != (bound is not None) or holder != (proven if bound is not None else None):
+        return refused(settings, "token-holder")
+    return claims
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """A token that is bound to a key came without a usable proof: answered with 401 and ``headers`` (RFC 9449 7.1, 9)."""
+
+    code: str
+    headers: dict[str, str]
+
+
+async def proof_of(
+    connection: AsyncConnection[Any], keys: Keys, settings: Settings, *, authorization: str | None, proofs: tuple[str, ...], method: str, path: str
+) -> str | Unproven | None:
+    """The thumbprint of the key that the caller of this request proved to hold; None where the token comes with another scheme.
+
+    Nothing is read or written for a token that isn't ours. Each proof is good once, in every process.
+    """
+    token = bound_token_in(authorization)
+    if token is None:
+        return None
+    now, base = clock.now(), access_token.issuer(settings)
+    found = dpop.checked(proofs, keys, method=method, uri=f"{base}{path}", now=now, token=token)
+    if isinstance(found, dpop.Proof):
+        claims = claims_of(keys, settings, authorization, found.jkt)
+        if isinstance(claims, NotAuthenticatedReason):
+            return found.jkt  # It will be refused for what it is.
+        cursor = await connection.execute(dpop.USE_ONCE_SQL, found.once(claims["client_id"], now))
+        if await cursor.fetchone() is not None:
+            return found.jkt
+        found = dpop.NoProof("proof-used")
+    error = "use_dpop_nonce" if found.nonce else "invalid_dpop_proof"
+    challenge = f'DPoP realm="{base}", error="{error}", algs="{" ".join(sorted(dpop.KEY_OF_ALGORITHM))}"'
+    return Unproven(found.code, {"WWW-Authenticate": challenge, "DPoP-Nonce": dpop.nonce(keys, now)})
 
 
 def _judged(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
@@ -92,10 +145,10 @@ async def caller_for(cursor: AsyncCursor[Any], claims: dict[str, Any], settings:
 
 
 async def release_caller(
-    cursor: AsyncCursor[Any], keys: Keys, settings: Settings, authorization: str | None
+    cursor: AsyncCursor[Any], keys: Keys, settings: Settings, authorization: str | None, proven: str | None = None
 ) -> ReleaseCaller | NotAuthenticatedReason:
     """Both in one, for calls that need no gate. A refusal is a value: it must not undo its record."""
-    claims = claims_of(keys, settings, authorization)
+    claims = claims_of(keys, settings, authorization, proven)
     return claims if isinstance(claims, NotAuthenticatedReason) else await caller_for(cursor, claims, settings)
 
 

@@ -58,8 +58,19 @@ class ReleaseCaller:
         return f"client:{self.client_id}"
 
     def types(self, letter: str) -> frozenset[str]:
-        """Resource types that the token lets be read (``r``) or searched (``s``); ``*`` stands for every type."""
-        return frozenset(scope.resource_type for scope in self.scopes if letter in scope.letters)
+        """Resource types that the token lets be read (``r``) or searched (``s``) whole; ``*`` stands for every type.
+
+        Types of which a granular scope reaches some categories alone are not among them, but in :meth:`narrowed`.
+        """
+        return frozenset(scope.resource_type for scope in self.scopes if letter in scope.letters and not scope.category)
+
+    def narrowed(self, letter: str) -> dict[str, tuple[str, ...]]:
+        """Types that the token reaches in part, each with the categories (``system|code`` or ``code``) it reaches."""
+        whole, found = self.types(letter), dict[str, tuple[str, ...]]()
+        for scope in self.scopes:
+            if letter in scope.letters and scope.category and not {"*", scope.resource_type} & whole:
+                found[scope.resource_type] = (*found.get(scope.resource_type, ()), scope.category)
+        return found
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class GrantReader(Protocol):
     """How identity asks for grants, which live above it. A module with these two functions is one."""
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
-        """The newest grant of the application whose recipient is this organisation, whatever its status."""
+        """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""
 
     def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
         """The grant, whatever its status."""

@@ -6,7 +6,7 @@ Until the signature is found good, every failure reads the same; after that the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,11 +54,13 @@ def authenticate(
     audiences: tuple[str, str],
     find: Callable[[str], Registered | None],
     use_once: Callable[[str, str, datetime], bool],
+    published: Callable[[Registered, str], Sequence[Mapping[str, Any]]],
 ) -> Registered | None:
     """The client that an assertion proves, or None where the form holds no assertion. Raises AssertionRefused.
 
     ``audiences``: the token endpoint and the issuer. ``find`` gives a registered client. ``use_once(client, jti, until)``
-    stores a jti and is false where it is stored already.
+    stores a jti and is false where it is stored already. ``published(client, kid)``: the keys at the address of a client that
+    registered one in place of keys.
     """
     # 1. One way of proving who one is, and that of RFC 7523.
     assertion = form.get("client_assertion")
@@ -81,10 +83,11 @@ def authenticate(
     client = find(subject)
     if client is None:
         raise AssertionRefused("client-unknown")
-    # 5. The one key of that client with this kind and id; jku may repeat the registered address, and is not fetched.
+    # 5. The one key of that client with this kind and id; jku may repeat the registered address, and no other is ever fetched.
     if "jku" in header and (client.jwks_uri is None or header["jku"] != client.jwks_uri):
         raise AssertionRefused("jku-not-registered", "jku must be left out or be the registered address.")
-    key = client_keys.the_one(client.jwks["keys"], algorithm=algorithm, kid=kid, now=clock.now())
+    listed = client.jwks["keys"] or published(client, kid)
+    key = client_keys.the_one(listed, algorithm=algorithm, kid=kid, now=clock.now())
     if key is None:
         raise AssertionRefused("key-unknown")
     # 6. The signature.

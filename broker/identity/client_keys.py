@@ -51,6 +51,41 @@ def checked(jwks: object, path: str = "/jwks") -> dict[str, Any]:
     return {"keys": [{member: key[member] for member in _KEPT[key["kty"]] if member in key} for key in keys]}
 
 
+#: Keys that releases can be encrypted to (RFC 7518 4.6, ECDH-ES) and the members that are kept.
+ENCRYPTION_CURVES = ("P-256", "P-384", "P-521")
+_ENCRYPTION_MEMBERS = ("kty", "kid", "use", "alg", "exp", "crv", "x", "y")
+
+
+def checked_encryption(jwk: object, path: str = "/encryption_jwk") -> dict[str, Any]:
+    """A public key to encrypt releases to, with only the members that are kept. Raises KeysRefused.
+
+    Pinned when the client is registered: nothing that a request brings along is ever encrypted to.
+    """
+    problem = _encryption_problem(jwk, path)
+    if problem is not None or not isinstance(jwk, dict):
+        raise KeysRefused(problems=() if problem is None else (problem,))
+    return {member: jwk[member] for member in _ENCRYPTION_MEMBERS if member in jwk}
+
+
+def _encryption_problem(jwk: object, path: str) -> Problem | None:
+    if not isinstance(jwk, dict):
+        return Problem(path, "not-a-key", "A key is a JSON object.")
+    if secret := sorted(_SECRET & jwk.keys()):
+        return Problem(f"{path}/{secret[0]}", "private-key", "This is a private or shared key. Make a new pair and send the public key alone.")
+    kid = jwk.get("kid")
+    good = jwk.get("kty") == "EC" and jwk.get("crv") in ENCRYPTION_CURVES and jwk.get("use", "enc") == "enc"
+    if not good or jwk.get("alg", "ECDH-ES+A256KW") != "ECDH-ES+A256KW" or type(jwk.get("exp", 0)) is not int:
+        return Problem(path, "not-a-key", f"Releases are encrypted to an EC key on {', '.join(ENCRYPTION_CURVES)} with use enc and ECDH-ES+A256KW.")
+    if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KID or not kid.isprintable():
+        return Problem(f"{path}/kid", "kid", f"A key has a kid of 1 to {MAX_KID} printable characters.")
+    try:
+        key = ECKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", "y")})
+        key.public_key  # noqa: B018  (A point off its curve raises here.)
+    except (JoseError, ValueError, TypeError, KeyError):
+        return Problem(path, "not-a-key", "The numbers do not make up a public key.")
+    return None
+
+
 def _problems(key: object, path: str) -> list[Problem]:
     if not isinstance(key, dict):
         return [Problem(path, "not-a-key", "A key is a JSON object.")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
-from sqlmodel import Session, select
+import sqlalchemy as sa
+from sqlmodel import Session, col, select
 
 from broker import clock
 from broker.audit import service as audit
@@ -13,7 +15,7 @@ from broker.audit.events import Event
 from broker.errors import Invalid, Problem
 from broker.identity import client_keys
 from broker.identity.errors import AlreadyThere, ResourceServerOutside, UnknownClient
-from broker.identity.models import Client
+from broker.identity.models import Client, FetchedJwks
 from broker.identity.organizations import organization
 from broker.identity.tokens import close_gates
 
@@ -43,52 +45,75 @@ def register_client(
     id: str,  # noqa: A002  (The name that the client itself uses: client_id.)
     organization_id: str,
     name: str,
-    jwks: object,
+    jwks: object = None,
     jwks_uri: str | None = None,
     resource_server: bool = False,
+    dpop: bool = False,
+    encryption_jwk: object = None,
 ) -> Client:
-    """Register a client with its public keys (JWK Set).
+    """Register a client with its public keys: a JWK Set, or the address where it publishes them, which is then fetched.
 
-    ``jwks_uri`` is the one value that ``jku`` may have in its assertions; it is not fetched. ``resource_server`` lets it
-    introspect tokens of others. Raises KeysRefused, Invalid, AlreadyThere, UnknownOrganization, ResourceServerOutside.
+    ``jwks_uri`` is also the one value that ``jku`` may have in its assertions. ``resource_server`` lets it introspect tokens of others;
+    ``dpop`` gives it tokens bound to a key alone; ``encryption_jwk`` is what releases are encrypted to, where asked. Raises KeysRefused,
+    Invalid, AlreadyThere, UnknownOrganization, ResourceServerOutside.
     """
     if not IDENTIFIER.fullmatch(id) or len(id) > MAX_IDENTIFIER:
         raise Invalid(
             problems=(Problem("/id", "id", f"An id is made of lower-case words and digits joined by . _ or -, at most {MAX_IDENTIFIER} characters."),)
         )
-    checked = client_keys.checked(jwks)
-    _check_uri(jwks_uri)
+    checked = _checked(jwks, jwks_uri)
     home = organization(session, organization_id)
     if resource_server and home.relationship != "internal":
         raise ResourceServerOutside
     if session.get(Client, id) is not None:
         raise AlreadyThere("id: there is a client of this id.")
-    row = Client(id=id, organization_id=home.id, name=name, jwks=checked, jwks_uri=jwks_uri, resource_server=resource_server, created_at=clock.now())
+    row = Client(
+        id=id,
+        organization_id=home.id,
+        name=name,
+        jwks=checked,
+        jwks_uri=jwks_uri,
+        resource_server=resource_server,
+        dpop=dpop,
+        encryption_jwk=None if encryption_jwk is None else client_keys.checked_encryption(encryption_jwk),
+        created_at=clock.now(),
+    )
     facts: dict[str, str | int | bool | list[str]] = {"client": id, "keys": client_keys.thumbprints(checked), "resource_server": resource_server}
     return _store(session, row, event=Event("client.registered", actor, recipient=home.id, facts=facts))
 
 
-def change_client(session: Session, actor: str, client_id: str, *, status: str | None = None, name: str | None = None) -> Client:
+def change_client(
+    session: Session, actor: str, client_id: str, *, status: str | None = None, name: str | None = None, dpop: bool | None = None
+) -> Client:
     """Change what is given. Suspending waits for releases to this client that are on their way; then nothing more leaves to it."""
     if status == "suspended":
         close_gates(session, clients=[client_id])
     row = client(session, client_id)
-    given = {key: value for key, value in (("status", status), ("name", name)) if value is not None}
+    given = {key: value for key, value in (("status", status), ("name", name), ("dpop", dpop)) if value is not None}
     for key, value in given.items():
         setattr(row, key, value)
     facts: dict[str, str | int | bool | list[str]] = {"client": row.id, "changed": sorted(given), "status": row.status}
     return _store(session, row, event=Event("client.changed", actor, recipient=row.organization_id, facts=facts))
 
 
-def set_client_keys(session: Session, actor: str, client_id: str, *, jwks: object, jwks_uri: str | None = None) -> Client:
+def set_client_keys(
+    session: Session, actor: str, client_id: str, *, jwks: object = None, jwks_uri: str | None = None, encryption_jwk: object = None
+) -> Client:
     """Replace the client's keys. A key that is left out stops working at once. Raises KeysRefused, Invalid, UnknownClient."""
-    checked = client_keys.checked(jwks)
-    _check_uri(jwks_uri)
+    checked = _checked(jwks, jwks_uri)
     row = client(session, client_id)
     before, after = client_keys.thumbprints(row.jwks), client_keys.thumbprints(checked)
     row.jwks, row.jwks_uri = checked, jwks_uri
+    row.encryption_jwk = None if encryption_jwk is None else client_keys.checked_encryption(encryption_jwk)
+    session.execute(sa.delete(FetchedJwks).where(col(FetchedJwks.client_id) == client_id))
     facts: dict[str, str | int | bool | list[str]] = {"client": row.id, "keys": after, "removed": [key for key in before if key not in after]}
     return _store(session, row, event=Event("client.keys-changed", actor, recipient=row.organization_id, facts=facts))
+
+
+def _checked(jwks: object, jwks_uri: str | None) -> dict[str, Any]:
+    """The keys as they are kept: none where an address is given in their place."""
+    _check_uri(jwks_uri)
+    return {"keys": []} if jwks is None and jwks_uri is not None else client_keys.checked(jwks)
 
 
 def _check_uri(jwks_uri: str | None) -> None:

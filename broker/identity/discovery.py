@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from broker.identity import authorization_details, dpop
 from broker.identity.access_token import ALGORITHM, issuer
 from broker.identity.client_assertion import METHOD
 from broker.identity.client_keys import KEY_OF_ALGORITHM
@@ -26,6 +27,8 @@ def _common(settings: Settings) -> dict[str, Any]:
         "grant_types_supported": ["client_credentials"],
         "scopes_supported": SCOPES,
         "code_challenge_methods_supported": ["S256"],
+        "authorization_details_types_supported": [authorization_details.TYPE],
+        "dpop_signing_alg_values_supported": sorted(dpop.KEY_OF_ALGORITHM),
         "introspection_endpoint": f"{base}/oauth2/introspect",
         "introspection_endpoint_auth_methods_supported": [METHOD, "Bearer"],
         "introspection_endpoint_auth_signing_alg_values_supported": algorithms,

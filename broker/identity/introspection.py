@@ -83,4 +83,4 @@ class Introspection(IntrospectionEndpoint):
 
     def introspect_token(self, token: LiveToken) -> dict[str, Any]:
         """What the token says."""
-        return {"active": True, "token_type": "Bearer", **token.claims}
+        return {"active": True, "token_type": "DPoP" if "cnf" in token.claims else "Bearer", **token.claims}

@@ -83,10 +83,25 @@ class Client(SQLModel, table=True):
     organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id", index=True)
     name: str = Field(sa_type=sa.Text)
     jwks: dict[str, Any] = Field(sa_type=JSONB)  #: RFC 7517 JWK Set of public keys, checked by client_keys
-    jwks_uri: str | None = Field(default=None, sa_type=sa.Text)  #: the one value that ``jku`` may have; never fetched
+    #: The one value that ``jku`` may have. Where ``jwks`` has no key, the keys are fetched from here (``jwks_fetch``).
+    jwks_uri: str | None = Field(default=None, sa_type=sa.Text)
     resource_server: bool = Field(default=False)  #: may introspect tokens of others; internal organisations alone
+    dpop: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  #: gets tokens bound to a key of its own alone (RFC 9449)
+    encryption_jwk: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  #: public key that releases are encrypted to, where asked
     status: str = Field(default="active", sa_type=sa.Text)
     created_at: datetime = Field(sa_type=_TIME)
+
+
+class FetchedJwks(SQLModel, table=True):
+    """The keys that a client publishes, for as long as they may be kept; ``jwks`` null: the last attempt failed."""
+
+    __tablename__ = "fetched_jwks"
+
+    client_id: str = Field(sa_type=sa.Text, primary_key=True, foreign_key="client.id")
+    uri: str = Field(sa_type=sa.Text)
+    jwks: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    fetched_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME)
 
 
 class UsedJti(SQLModel, table=True):

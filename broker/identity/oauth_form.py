@@ -24,6 +24,7 @@ class Form:
 
     values: Mapping[str, str]
     authorization: str | None
+    proofs: tuple[str, ...] = ()  #: DPoP headers (RFC 9449)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ async def oauth_form(request: Request) -> Form | FormRefused:
     if len(values) != len(pairs):
         return FormRefused("A parameter is given more than once.")
     # RFC 6749 3.2: a parameter sent without a value is treated as if it were not there.
-    return Form({name: value for name, value in values.items() if value}, request.headers.get("authorization"))
+    return Form(
+        {name: value for name, value in values.items() if value}, request.headers.get("authorization"), tuple(request.headers.getlist("dpop"))
+    )
 
 
 OAuthForm = Annotated[Form | FormRefused, Depends(oauth_form)]

@@ -22,7 +22,7 @@ from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.identity import access_token, login, oauth_store, rules
+from broker.identity import access_token, dpop, jose, login, oauth_store, published_keys, rules
 from broker.identity.bearer import caller_in, token_in
 from broker.identity.callers import GrantReader, NotAuthenticatedReason, ReleaseCaller
 from broker.identity.client_assertion import METHOD, AssertionRefused, authenticate, unverified_client_id
@@ -57,6 +57,11 @@ class FormRequest(OAuth2Request):
         self.reason: str | None = None
         #: The caller, where an access token took the place of client authentication.
         self.bearer: ReleaseCaller | None = None
+        #: The claims of the assertion, once it was found good.
+        self.said: dict[str, Any] = {}
+        #: Thumbprint of the key that the caller proved to hold (RFC 9449), if any.
+        self.jkt: str | None = None
+        self.proofs = form.proofs
 
     @property
     def form(self) -> dict[str, str]:
@@ -170,9 +175,30 @@ class Server(AuthorizationServer):
                 raise InvalidRequestError("Only one way of client authentication may be used.")
             raise _wrong_scheme(request.authorization, self.issuer)
         use_once = partial(oauth_store.use_once, self.session)
-        client = authenticate(request.form, audiences=(self.token_endpoint, self.issuer), find=find, use_once=use_once)
+        published = published_keys.reader(self.session, self.settings)
+        audiences = (self.token_endpoint, self.issuer)
+        client = authenticate(request.form, audiences=audiences, find=find, use_once=use_once, published=published)
         request.client = client
+        if client is not None:
+            request.said = jose.read(request.form["client_assertion"]).claims
         return client
+
+    def prove(self, request: FormRequest) -> None:
+        """Bind the request to the key of its DPoP proof, where there is one or the client must have one (RFC 9449 5)."""
+        client: Registered = request.client
+        if not request.proofs and not client.dpop:
+            return
+        now = clock.now()
+        found = dpop.checked(request.proofs, self.keys, method="POST", uri=self.token_endpoint, now=now)
+        if isinstance(found, dpop.Proof):
+            values = found.once(client.id, now)
+            if oauth_store.use_once(self.session, values["client"], values["jti"], values["until"]):
+                request.jkt = found.jkt
+                return
+            found = dpop.NoProof("proof-used")
+        request.reason = found.code
+        error = "use_dpop_nonce" if found.nonce else "invalid_dpop_proof"
+        raise Refused(error, "The DPoP proof is missing or not usable.", 400, {"DPoP-Nonce": dpop.nonce(self.keys, now)})
 
     def _by_bearer(self, find: Any, request: FormRequest) -> Registered | None:
         """An access token in place of an assertion, for introspection alone (SMART 2.2)."""
@@ -181,7 +207,7 @@ class Server(AuthorizationServer):
         if isinstance(claims, access_token.NotOurs):
             return None
         caller = caller_in(self.session, claims, self.settings)
-        if isinstance(caller, NotAuthenticatedReason) or not self.grant_usable(caller.grant_id):
+        if isinstance(caller, NotAuthenticatedReason) or not self.grant_usable(caller.grant_id) or "cnf" in claims:
             return None
         request.bearer = caller
         client: Registered | None = find(caller.client_id)

@@ -24,7 +24,7 @@ WITH RECURSIVE above (id, parent_id, status) AS (
     UNION
     SELECT o.id, o.parent_id, o.status FROM organization o JOIN above ON o.id = above.parent_id
 )
-SELECT c.organization_id, o.name_zh, c.jwks, c.jwks_uri, c.resource_server,
+SELECT c.organization_id, o.name_zh, c.jwks, c.jwks_uri, c.resource_server, c.dpop,
        c.status = 'active' AND NOT EXISTS (SELECT FROM above WHERE status <> 'active')
 FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = %(id)s
 """
@@ -59,6 +59,7 @@ class Registered:
     jwks: Mapping[str, Any]
     jwks_uri: str | None
     resource_server: bool
+    dpop: bool  #: gets no token without a proof of possession
     active: bool  #: the client and every organisation above it
 
     def get_client_id(self) -> str:

@@ -114,7 +114,8 @@ def change_organization(
         accounts = session.exec(select(Person.id).where(col(Person.organization_id).in_(everyone))).all()
         if actor in {f"person:{account}" for account in accounts}:
             raise NotYourself
-        close_gates(session, organizations=everyone)
+        # The systems of those above fetch for a part of theirs, too.
+        close_gates(session, organizations=everyone | {one.id for one in lineage(session, organization_id)})
     row = organization(session, organization_id)
     changed = {"status": status, "agreement_until": agreement_until, "name_zh": name_zh, "name_en": name_en}
     given = {name: value for name, value in changed.items() if value is not None}

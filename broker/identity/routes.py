@@ -193,7 +193,7 @@ def change_client(client_id: str, given: schemas.ClientChange, caller: ClientWri
 @router.put("/clients/{client_id}/keys")
 def set_client_keys(client_id: str, given: schemas.KeysIn, caller: ClientWriter, session: SessionDep) -> schemas.ClientOut:
     """Replace a client's public keys."""
-    row = service.set_client_keys(session, caller.actor, client_id, jwks=given.jwks, jwks_uri=given.jwks_uri)
+    row = service.set_client_keys(session, caller.actor, client_id, **given.model_dump())
     return schemas.ClientOut.model_validate(row)
 
 

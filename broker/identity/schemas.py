@@ -152,9 +152,11 @@ class ClientIn(_In):
     id: Identifier
     organization: Identifier
     name: Name
-    jwks: dict[str, Any]
+    jwks: dict[str, Any] | None = None
     jwks_uri: Annotated[str, StringConstraints(max_length=500)] | None = None
     resource_server: StrictBool = False
+    dpop: StrictBool = False
+    encryption_jwk: dict[str, Any] | None = None
 
 
 class ClientChange(_In):
@@ -162,13 +164,15 @@ class ClientChange(_In):
 
     status: Status | None = None
     name: Name | None = None
+    dpop: StrictBool | None = None
 
 
 class KeysIn(_In):
     """The client's new public keys; a key that is left out stops working at once."""
 
-    jwks: dict[str, Any]
+    jwks: dict[str, Any] | None = None
     jwks_uri: Annotated[str, StringConstraints(max_length=500)] | None = None
+    encryption_jwk: dict[str, Any] | None = None
 
 
 class ClientOut(BaseModel):
@@ -182,4 +186,6 @@ class ClientOut(BaseModel):
     jwks: dict[str, Any]
     jwks_uri: str | None
     resource_server: bool
+    dpop: bool
+    encryption_jwk: dict[str, Any] | None
     status: str

@@ -13,7 +13,15 @@ from dataclasses import dataclass
 #: RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), separated by spaces.
 _CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 MAX_SCOPE_CHARACTERS = 4096
-_SMART = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]{1,63})\.(?:(read|write|\*)|(c?r?u?d?s?))")
+_SMART = re.compile(
+    r"(patient|user|system)/(\*|[A-Z][A-Za-z]{1,63})\.(?:(read|write|\*)|(c?r?u?d?s?))(?:\?category=((?:[A-Za-z][\w+.:/~%-]{0,200}\|)?[\w.-]{1,64}))?",
+    re.ASCII,
+)
+#: Types that a granular scope may narrow by category: those whose category a search can look at (``release.filters``).
+CATEGORISED = frozenset(
+    {"CarePlan", "CareTeam", "Condition", "DiagnosticReport", "DocumentReference", "Goal", "MedicationStatement", "Observation", "Procedure",
+     "ServiceRequest"}
+)  # fmt: skip
 _APPLICATION = re.compile(r"application:(SA-[0-9]{4}-[0-9]{6})")
 #: What v1 words mean in v2 letters (SMART 2.2, "Scopes for requesting FHIR resources", table of v1 equivalents).
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -29,10 +37,11 @@ class SmartScope:
     resource_type: str  #: an R4 type, or ``*``
     letters: str
     v1: bool = False
+    category: str = ""  #: ``system|code`` or ``code``: reaches resources of this category alone
 
     def __str__(self) -> str:
         if not self.v1:
-            return f"{self.context}/{self.resource_type}.{self.letters}"
+            return f"{self.context}/{self.resource_type}.{self.letters}" + (f"?category={self.category}" if self.category else "")
         word = next(word for word, letters in _V1.items() if letters == self.letters)
         return f"{self.context}/{self.resource_type}.{word}"
 
@@ -57,31 +66,34 @@ class RequestedScope:
 
 
 def parse_smart(text: str) -> SmartScope | None:
-    """One SMART scope, or None where it isn't one. Letters out of order, none, or a filter ``?…`` give None."""
+    """One SMART scope, or None where it isn't one. Letters out of order, none, or a filter other than ``?category=`` give None."""
     match = _SMART.fullmatch(text)
     if match is None:
         return None
-    context, resource_type, word, letters = match.groups()
-    if not word and not letters:
+    context, resource_type, word, letters, category = match.groups()
+    if (not word and not letters) or (category and (word or resource_type not in CATEGORISED)):
         return None
-    return SmartScope(context, resource_type, _V1[word] if word else letters, v1=bool(word))
+    return SmartScope(context, resource_type, _V1[word] if word else letters, v1=bool(word), category=category or "")
 
 
-def parse_request(text: str) -> RequestedScope | ScopeRefused:
-    """Read the ``scope`` parameter of a token request."""
+def parse_request(text: str, application_elsewhere: str | None = None) -> RequestedScope | ScopeRefused:
+    """Read the ``scope`` parameter of a token request.
+
+    ``application_elsewhere``: the one that authorization_details name, which the scope then need not name, and must not contradict.
+    """
     if len(text) > MAX_SCOPE_CHARACTERS or not _CHARACTERS.fullmatch(text):
         return ScopeRefused("The scope is too long or holds characters that RFC 6749 does not allow.")
-    applications: dict[str, None] = {}
+    applications: dict[str, None] = {} if application_elsewhere is None else {application_elsewhere: None}
     smart: dict[SmartScope, None] = {}
     for token in text.split():
         if application := _APPLICATION.fullmatch(token):
             applications[application[1]] = None
-        elif "?" in token:
-            return ScopeRefused("Granular scopes with a filter are not supported; the application already says which data.")
         elif scope := parse_smart(token):
             if scope.context != "system":
                 return ScopeRefused("Only system/ scopes can be granted to a client without a user.")
             smart[scope] = None
+        elif "?" in token:
+            return ScopeRefused("Of granular scopes, v2 scopes of one type with ?category=system|code are served.")
         else:
             return ScopeRefused("The scope holds a part that is neither a SMART scope nor application:SA-YYYY-NNNNNN.")
     if len(applications) != 1:
@@ -104,7 +116,7 @@ def granted(requested: Iterable[SmartScope], types: Iterable[str]) -> tuple[Smar
             continue
         for resource_type in allowed if scope.resource_type == "*" else [scope.resource_type]:
             if resource_type in allowed:
-                found[SmartScope(scope.context, resource_type, letters, scope.v1)] = None
+                found[SmartScope(scope.context, resource_type, letters, scope.v1, scope.category)] = None
     return tuple(found)
 
 

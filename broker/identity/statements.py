@@ -14,7 +14,7 @@ from typing import Any
 from sqlmodel import Session
 
 from broker.errors import NotAuthenticated
-from broker.identity import access_token, jose, oauth_store
+from broker.identity import access_token, jose, oauth_store, published_keys
 from broker.identity.client_assertion import ASSERTION_TYPE, AssertionRefused, authenticate
 from broker.settings import Settings
 
@@ -52,10 +52,11 @@ def read_statement(session: Session, settings: Settings, signed: str) -> Stateme
         found = oauth_store.registered(session, client_id)
         return None if found is None else replace(found, active=True)
 
+    once, published = partial(oauth_store.use_once, session), published_keys.reader(session, settings)
     form = {"client_assertion": signed, "client_assertion_type": ASSERTION_TYPE}
     issuer = access_token.issuer(settings)
     try:
-        client = authenticate(form, audiences=(issuer, issuer), find=find, use_once=partial(oauth_store.use_once, session))
+        client = authenticate(form, audiences=(issuer, issuer), find=find, use_once=once, published=published)
         said = jose.read(signed).claims.get("statement")
     except (AssertionRefused, jose.TokenUnreadable) as error:
         raise StatementRefused(str(getattr(error, "description", "") or error)) from error

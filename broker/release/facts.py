@@ -24,11 +24,12 @@ def facts_of(*, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UU
         consent=consent,
         caller=CallerFacts(
             client=caller.client_id,
-            organization=caller.organization_id,
+            # The system of an institution calls for its departments (identity has looked at whose token this is).
+            organization=grant.recipient.id if caller.organization_id in grant.recipient_lineage else caller.organization_id,
             status="active",  # identity.access.caller_for has refused any other.
             token_grant=str(caller.grant_id),
             token_purpose=caller.purpose,
-            types=tuple(sorted(caller.types("r") | caller.types("s"))),
+            types=tuple(sorted(caller.types("r") | caller.types("s") | {*caller.narrowed("r"), *caller.narrowed("s")})),
         ),
         wanted_types=tuple(types),
     )

@@ -37,5 +37,7 @@ class Release(SQLModel, table=True):
     digest: str = Field(sa_type=sa.Text)
     plan: str = Field(sa_type=sa.Text)
     policy_revision: str = Field(sa_type=sa.Text)
+    #: Detached JWS over the body, of a release that was sent as one signed Bundle.
+    signature: str | None = Field(default=None, sa_type=sa.Text)
     #: zstd of one line for each resource (type, id, version, digest), then AES-256-GCM under the patient's data key.
     manifest: bytes = Field(sa_type=sa.LargeBinary)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.fhir import definitions
 from broker.release.answers import Kind, Refusal
@@ -167,6 +167,14 @@ def read(resource_type: str, resource_id: str, pairs: Sequence[tuple[str, str]])
         patient=resource_id if resource_type == "Patient" else None,
         types=(resource_type,), id=resource_id, elements=controlled[1], path=f"{resource_type}/{resource_id}",
     )  # fmt: skip
+
+
+def narrowed(wanted: Wanted, categories: Mapping[str, Sequence[str]]) -> Wanted:
+    """The call as far as granular scopes reach: of the types named, resources of one of these categories alone."""
+    if not categories:
+        return wanted
+    within = tuple((name, tuple((("category", one),) for one in found)) for name, found in sorted(categories.items()))
+    return replace(wanted, within=within)
 
 
 def hidden(wanted: Wanted, kept: Mapping[str, Sequence[str]]) -> Refusal | None:

@@ -19,9 +19,9 @@ from broker.release.errors import NotReleased, TokenNotUsable
 from broker.release.service import Parts
 
 
-async def manifest(parts: Parts, authorization: str | None, release_id: str) -> dict[str, Any]:
+async def manifest(parts: Parts, authorization: str | None, proven: str | None, release_id: str) -> dict[str, Any]:
     """What was in a release, for the client it was sent to: type, id, version and SHA-256 of each resource."""
-    found, vault = await _release_of(parts, authorization, release_id)
+    found, vault = await _release_of(parts, authorization, proven, release_id)
     try:
         items = outcome.opened_manifest(vault.data_key, vault.patient_key, found["id"], found["manifest"])
     except KeyUnusable as error:
@@ -37,9 +37,9 @@ async def manifest(parts: Parts, authorization: str | None, release_id: str) -> 
     }
 
 
-async def receipt(parts: Parts, authorization: str | None, release_id: str) -> str:
+async def receipt(parts: Parts, authorization: str | None, proven: str | None, release_id: str) -> str:
     """The inclusion proof (C2SP tlog-proof) of the intent of a release, for the client it was sent to."""
-    found, _ = await _release_of(parts, authorization, release_id)
+    found, _ = await _release_of(parts, authorization, proven, release_id)
 
     def proof() -> str:
         with parts.database.transaction() as session:
@@ -48,14 +48,14 @@ async def receipt(parts: Parts, authorization: str | None, release_id: str) -> s
     return await asyncio.to_thread(proof)
 
 
-async def _release_of(parts: Parts, authorization: str | None, release_id: str) -> tuple[dict[str, Any], records.Vault]:
+async def _release_of(parts: Parts, authorization: str | None, proven: str | None, release_id: str) -> tuple[dict[str, Any], records.Vault]:
     try:
         wanted = UUID(release_id)
     except ValueError:
         wanted = UUID(int=0)
     async with parts.database.release_connection() as connection:
         cursor = connection.cursor(row_factory=dict_row)
-        caller = await access.release_caller(cursor, parts.keys, parts.settings, authorization)
+        caller = await access.release_caller(cursor, parts.keys, parts.settings, authorization, proven)
         if isinstance(caller, NotAuthenticatedReason):
             raise TokenNotUsable(headers=caller.headers)
         await cursor.execute("SELECT * FROM release WHERE id = %s AND client_id = %s AND grant_id = %s", (wanted, caller.client_id, caller.grant_id))

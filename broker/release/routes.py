@@ -7,6 +7,7 @@ tests/attacks/test_route_inventory.py holds it.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ from broker.release import match_request, pacing, query, receipts, service
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.capability import statement
 from broker.release.delivery import deliver
-from broker.release.errors import of_refusal
+from broker.release.errors import TokenNotUsable, of_refusal
 from broker.release.matching import no_match, wanted_match
 from broker.release.negotiation import strictly, takes_json
 from broker.release.service import Ask, Parts
@@ -47,6 +48,11 @@ class GatedAnswer(Response):
         """The eight steps (``release.service``), the seventh of which is the sending."""
         parts: Parts = self.request.app.state.parts
         began = asyncio.get_running_loop().time()
+        try:
+            ask = replace(self.ask, proven=await _proven(self.request))
+        except TokenNotUsable as error:
+            await edge.rendered(self.request, error)(scope, receive, send)
+            return
 
         async def sending(ready: Ready) -> bool:
             headers = _headers(parts, self.request, self.ask.form, ready)
@@ -55,7 +61,7 @@ class GatedAnswer(Response):
             metrics.release_done("sent" if complete else "partial", resources=len(ready.items), body_bytes=len(ready.body))
             return complete
 
-        refusal = await service.release(parts, self.ask, sending)
+        refusal = await service.release(parts, ask, sending)
         if refusal is None:
             return
         metrics.release_done(refusal.kind.value)
@@ -107,7 +113,7 @@ def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, applic
     if "_format" not in request.query_params and not takes_json(request.headers.get("accept")):
         wanted = Refusal(Kind.NOT_ACCEPTABLE, ("query.format",))
     unless = request.headers.get("if-none-match", "") if form is Form.RESOURCE else ""
-    return GatedAnswer(request, Ask(_authorization(request), wanted, form, application, unless))
+    return GatedAnswer(request, Ask(_authorization(request), wanted, form, application, unless=unless))
 
 
 def _authorization(request: Request) -> str | None:
@@ -116,10 +122,28 @@ def _authorization(request: Request) -> str | None:
     return given[0] if len(given) == 1 else None
 
 
-def _authenticated(request: Request) -> None:
+async def _proven(request: Request) -> str | None:
+    """The thumbprint of the key that the caller proved to hold, asked once for each request. Raises TokenNotUsable."""
+    if not hasattr(request.state, "proven"):
+        parts: Parts = request.app.state.parts
+        authorization, path = _authorization(request), request.url.path
+        request.state.proven = None
+        if (authorization or "")[:5].lower() == "dpop ":
+            proofs = tuple(request.headers.getlist("dpop"))
+            async with parts.intents.release_connection() as connection:
+                request.state.proven = await access.proof_of(
+                    connection, parts.keys, parts.settings, authorization=authorization, proofs=proofs, method=request.method, path=path
+                )
+    found: str | access.Unproven | None = request.state.proven
+    if isinstance(found, access.Unproven):
+        raise TokenNotUsable(headers=found.headers)
+    return found
+
+
+async def _authenticated(request: Request) -> None:
     """Refuse whoever shows no token of ours before a body is read for them. What the token is good for, the gate asks."""
     parts: Parts = request.app.state.parts
-    claims = access.claims_of(parts.keys, parts.settings, _authorization(request))
+    claims = access.claims_of(parts.keys, parts.settings, _authorization(request), await _proven(request))
     if isinstance(claims, NotAuthenticatedReason):
         raise of_refusal(Refusal(Kind.UNAUTHENTICATED, (claims.code,)))
 
@@ -167,7 +191,7 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
 
     @router.post("/fhir/Patient/$match", summary="The one patient who is meant", tags=["release"], openapi_extra=_MATCH_REQUEST)
     async def match(request: Request) -> Response:
-        _authenticated(request)
+        await _authenticated(request)
         settings = request.app.state.settings
         body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
         meant = match_request.read_request(body)
@@ -177,7 +201,7 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
     @router.post("/fhir/{resource_type}/_search", summary="Search by form", tags=["release"], openapi_extra=_SEARCH_FORM)
     async def search_by_form(request: Request, resource_type: TypeName) -> Response:
         _served(resource_type)
-        _authenticated(request)
+        await _authenticated(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
             return _answer(request, Refusal(Kind.BAD_QUERY, ("query.unreadable",), f"The body of a search is {FORM_TYPE}."), Form.SEARCHSET)
         in_url, in_body = _query(request), _pairs(await request.body())
@@ -199,7 +223,7 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
 
     @router.post("/releases", summary="One release as one Bundle", tags=["release"], openapi_extra=_RELEASE_REQUEST)
     async def releases(request: Request) -> Response:
-        _authenticated(request)
+        await _authenticated(request)
         settings = request.app.state.settings
         body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
         wanted, application = _release_request(body)
@@ -207,11 +231,11 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
 
     @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
     async def manifest(request: Request, release_id: str) -> dict[str, Any]:
-        return await receipts.manifest(request.app.state.parts, _authorization(request), release_id)
+        return await receipts.manifest(request.app.state.parts, _authorization(request), await _proven(request), release_id)
 
     @router.get("/releases/{release_id}/receipt", summary="Inclusion proof of a release", tags=["release"], response_class=PlainTextResponse)
     async def receipt(request: Request, release_id: str) -> Response:
-        return PlainTextResponse(await receipts.receipt(request.app.state.parts, _authorization(request), release_id))
+        return PlainTextResponse(await receipts.receipt(request.app.state.parts, _authorization(request), await _proven(request), release_id))
 
     return router
 

@@ -65,6 +65,7 @@ class Ask:
     wanted: Wanted | Refusal
     form: Form
     application: str | None = None
+    proven: str | None = None  #: thumbprint of the key that the caller proved to hold (``access.proof_of``)
     unless: str = ""  #: If-None-Match: the version of the one resource that the caller has
 
 
@@ -109,6 +110,7 @@ class _Permitted:
     bound: paging.Bound
     after: tuple[str, UUID] | None
     recipient: str
+    wanted: Wanted  #: as far as the token's granular scopes reach
 
 
 async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
@@ -139,7 +141,7 @@ async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
 
 
 async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) -> Refusal | None:
-    claims = access.claims_of(parts.keys, parts.settings, ask.authorization)
+    claims = access.claims_of(parts.keys, parts.settings, ask.authorization, ask.proven)
     if isinstance(claims, NotAuthenticatedReason):
         return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
     patient_key = await _patient_of(parts, ask, connection.cursor(binary=True), UUID(claims["grant"]))
@@ -272,19 +274,27 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
         return refused(Kind.NOT_FOUND, "page.unknown", decision=decision)
     # A grant without limit is counted once, at its first release: a row that every release had to write would make them queue.
     counted = grant.grant.releases_limit is not None or grant.grant.releases_used == 0
-    return _Permitted(common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id)
+    narrowed = query.narrowed(wanted, caller.narrowed(_letter(ask.form)))
+    return _Permitted(
+        common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id, narrowed
+    )
+
+
+def _letter(form: Form) -> str:
+    """The interaction that a form of answer is, as SMART scopes write it: read or search."""
+    return "r" if form is Form.RESOURCE else "s"
 
 
 def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
     """Whether the token's scopes reach what is asked: ``r`` for a read, ``s`` for everything else (SMART App Launch 2.2)."""
-    reach = caller.types("r" if form is Form.RESOURCE else "s")
+    letter = _letter(form)
+    reach = caller.types(letter) | set(caller.narrowed(letter))
     return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
 
 
 async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: _Permitted, send: Sending) -> Refusal | None:
     release_id = uuid4()
-    wanted = ask.wanted
-    assert isinstance(wanted, Wanted)  # noqa: S101  (_judged has refused anything else)
+    wanted = permitted.wanted
 
     # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
     intent = await _intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)

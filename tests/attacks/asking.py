@@ -63,10 +63,12 @@ class Caller:
             assert answer.status == 200, (path, answer.status)
 
 
-def caller(story: Story) -> Caller:
-    """Let the provincial hospital have the record of p1001, and sign everybody in."""
+def caller(story: Story, *more: str) -> Caller:
+    """Let the provincial hospital have the record of p1001, with these data classes besides, and sign everybody in."""
     story.file_consent("p1001", "shengli", without=("PSY",))
-    number = story.apply("gao.min", "shengli-cardiology", "p1001", "TREAT", "consent", TREATMENT)["number"]
+    number = story.apply("gao.min", "shengli-cardiology", "p1001", "TREAT", "consent", [*TREATMENT, *({"data_class": name} for name in more)])[
+        "number"
+    ]
     story.decide(number, "song.yi", "deng.li")
     people = {"applicant": "gao.min", "manager": "deng.li", "administrator": "peng.bo", "auditor": "cao.yan"}
     makers = {part: lambda name=name: _session(story, name) for part, name in people.items()}

@@ -21,4 +21,4 @@ def story(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def its(story: Story) -> Caller:
     """The provincial hospital's token for p1001, and everybody signed in."""
-    return caller(story)
+    return caller(story, "clinical.vital-signs")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -184,3 +185,16 @@ class Grants:
     def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
         """See GrantReader."""
         return self.held.get(grant_id)
+
+
+def proof(
+    jwk: dict[str, Any], method: str, uri: str, *, nonce: str | None = None, token: str | None = None, header: Any = None, **claims: Any
+) -> str:
+    """A DPoP proof (RFC 9449 4.2). A claim or header member that is None is left out; ``at``: seconds to add to the time."""
+    shown = {name: value for name, value in public(jwk).items() if name in ("kty", "crv", "x", "y", "n", "e")}
+    head = {"typ": "dpop+jwt", "alg": jwk["alg"], "jwk": shown} | (header or {})
+    said: dict[str, Any] = {"jti": secrets.token_hex(16), "htm": method, "htu": uri, "iat": int(time.time()) + claims.pop("at", 0), "nonce": nonce}
+    if token is not None:
+        said["ath"] = b64(sha256(token.encode()).digest())
+    said |= claims
+    return sign(*({name: value for name, value in part.items() if value is not None} for part in (head, said)), jwk)

@@ -281,11 +281,14 @@ def test_what_identity_is_told(database, means, people, patients):
         assert set(view.consents) == {f"c-{key.hex[:6]}" for key in patients.values()}
 
 
-def test_a_grant_is_its_recipients_alone(database, means, people, patients):
+def test_a_grant_is_its_recipients_and_of_those_that_it_is_part_of(database, means, people, patients):
     with database.transaction() as session:
         grant = make.approved(session, means, people)
         register = GrantRegister(means.keys, make.TYPES_OF)
-        for other in ("shengli", "qingyuan", "renhe"):
+        above = register.grant_of_application(session, grant.number, "shengli")  # Whose department the recipient is.
+        assert above is not None
+        assert above.organization_id == make.RECIPIENT
+        for other in ("qingyuan", "renhe"):
             assert register.grant_of_application(session, grant.number, other) is None
         assert register.grant_of_application(session, "SA-2026-999999", make.RECIPIENT) is None
         assert register.grant_by_id(session, uuid4()) is None

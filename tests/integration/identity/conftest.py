@@ -5,13 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 import sqlalchemy as sa
+import uvicorn
 from fastapi import FastAPI
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -34,7 +39,7 @@ class House:
     """The app, what it holds, and a client of its own with a grant."""
 
     app: FastAPI
-    http: TestClient
+    http: TestClient | httpx2.Client
     database: Database
     settings: Settings
     keys: Keys
@@ -77,7 +82,24 @@ class House:
         return [json.loads(leaf) for name, leaf in leaves if type_ in (None, name)]
 
 
-def build(database: Database, keys: Keys, settings: Settings) -> Iterator[House]:
+@contextmanager
+def _over_a_socket(app: FastAPI) -> Iterator[httpx2.Client]:
+    """The app served by uvicorn on a free port, and a client of it; its public address stays the one in the settings."""
+    listener = uvicorn.Config("unused", host="127.0.0.1", port=0).bind_socket()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < until, "the app did not start"
+        time.sleep(0.02)
+    with httpx2.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as http:
+        yield http
+    server.should_exit = True
+    thread.join(20)
+
+
+def build(database: Database, keys: Keys, settings: Settings, *, socket: bool = False) -> Iterator[House]:
     app, grants = FastAPI(), make.Grants()
     app.state.database, app.state.settings, app.state.keys = database, settings, keys
     app.include_router(build_router(settings=settings, keys=keys, grants=grants))
@@ -88,7 +110,8 @@ def build(database: Database, keys: Keys, settings: Settings) -> Iterator[House]
         client_id = client.id
     grant = grants.add(make.grant("shengli"))
     # A lost exception must fail a test as a 500 would, not end it in the client.
-    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as http:
+    asgi = TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
+    with _over_a_socket(app) if socket else asgi as http:
         yield House(app, http, database, settings, keys, grants, grant, client_id, jwk)
 
 
@@ -100,12 +123,12 @@ def house(database: Database, keys: Keys, test_settings: Settings) -> Iterator[H
 
 @pytest.fixture(scope="module")
 def attacked(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One house for a whole table of attacks, none of which may leave a trace that helps the next."""
+    """One house, on a socket, for a whole table of attacks, none of which may leave a trace that helps the next."""
     name = f"broker_attacked_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
     database, settings = Database(make_conninfo(server, dbname=name), pool=2), Settings(var=tmp_path_factory.mktemp("var"))
-    yield from build(database, load_keys(settings), settings)
+    yield from build(database, load_keys(settings), settings, socket=True)
     database.dispose()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

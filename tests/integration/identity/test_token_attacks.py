@@ -288,7 +288,7 @@ FORMS = {
     "scope of an unknown application": (400, "invalid_scope", {"scope": "system/Observation.rs application:SA-2099-000001"}),
     "scope of a user": (400, "invalid_scope", {"scope": "user/Observation.rs application:SA-2026-000001"}),
     "scope of a patient": (400, "invalid_scope", {"scope": "patient/Observation.rs application:SA-2026-000001"}),
-    "scope granular": (400, "invalid_scope", {"scope": "system/Observation.rs?category=laboratory application:SA-2026-000001"}),
+    "scope granular": (400, "invalid_scope", {"scope": "system/Observation.rs?code=laboratory application:SA-2026-000001"}),
     "scope out of order": (400, "invalid_scope", {"scope": "system/Observation.sr application:SA-2026-000001"}),
     "scope without letters": (400, "invalid_scope", {"scope": "system/Observation. application:SA-2026-000001"}),
     "scope to write": (400, "invalid_scope", {"scope": "system/Observation.cud application:SA-2026-000001"}),
