@@ -34,6 +34,7 @@ from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
 from broker.incidents.routes import build_router as incidents_router
+from broker.notifications import service as notifications
 from broker.notifications.routes import build_router as notifications_router
 from broker.obligations import service as obligations
 from broker.obligations.routes import build_router as obligations_router
@@ -49,6 +50,7 @@ from broker.release.transmissions import build_router as transmissions_router
 from broker.settings import Settings, settings
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.routes import build_router as telemedicine_router
+from broker.workforce import service as workforce
 from broker.workforce.routes import build_router as workforce_router
 
 log = logging.getLogger("broker")
@@ -109,6 +111,8 @@ def background_jobs() -> list[jobs.Job]:
     """What is done later or by itself, of every slice."""
     return [
         *applications.background(),
+        *notifications.background(),
+        *workforce.background(),
         *consent.background(),
         *incidents.background(),
         *telemedicine.background(),
@@ -177,6 +181,10 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             lawful_bases=frozenset(policy.lawful_bases()),
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
+            reviews=chosen.separate_reviews,
+            quorum=chosen.quorum,
+            deadlines={"routine": chosen.deadline_routine, "urgent": chosen.deadline_urgent, "emergency": chosen.deadline_emergency},
+            attachment_bytes=chosen.attachment_bytes,
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         incidents_router(settings=chosen, keys=installation.keys),

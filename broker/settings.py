@@ -85,6 +85,14 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(4_000_000, ge=1_000, description="Largest request body in bytes; a larger one is answered with 413.")
     max_json_depth: int = Field(64, ge=8, le=500, description="Deepest nesting of JSON that is read from outside.")
+    separate_reviews: bool = Field(
+        default=False, description="Whether legality and necessity are reviewed as steps of their own before an application can be approved."
+    )
+    quorum: int = Field(2, ge=2, le=9, description="How many people must have decided for an application, endorsement counted, its applicant not.")
+    deadline_routine: int = Field(120, ge=1, le=8760, description="Hours until the decision on a routine application; half are for the endorsement.")
+    deadline_urgent: int = Field(24, ge=1, le=8760, description="The same for an urgent one.")
+    deadline_emergency: int = Field(2, ge=1, le=8760, description="The same for an emergency.")
+    attachment_bytes: int = Field(3_000_000, ge=1_000, description="Largest document of an application in bytes; at most BROKER_MAX_BODY_BYTES.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")
     consent_reask_days: int = Field(
         90, ge=0, le=3650, description="Days after a patient's refusal for which the same is not asked again, unless the patient comes by themselves."

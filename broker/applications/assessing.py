@@ -163,3 +163,9 @@ def releases_limit(rows: Sequence[PatientAssessment]) -> int | None:
     """How many releases policy's plans allow, the strictest for all these patients; None where none sets a limit."""
     found = [(row.plan or {}).get("limits", {}).get("releases") for row in rows]
     return min((limit for limit in found if isinstance(limit, int)), default=None)
+
+
+def approvers(rows: Sequence[PatientAssessment]) -> int:
+    """How many people policy's plans ask to have decided for it, the strictest for all these patients; 0 where none asks."""
+    found = [(row.plan or {}).get("limits", {}).get("approvers") for row in rows]
+    return max((number for number in found if isinstance(number, int)), default=0)

@@ -14,10 +14,10 @@ from uuid import UUID
 from sqlmodel import Session
 
 from broker import clock
-from broker.applications import assessing, steps
+from broker.applications import agreements, assessing, people, renewals, steps, telling
 from broker.applications.drafts import patients_of
-from broker.applications.errors import AssessmentOutdated, NotComplete
-from broker.applications.lifecycle import Action, State
+from broker.applications.errors import AssessmentOutdated, NotComplete, StepsMissing
+from broker.applications.lifecycle import Action, GrantState, State
 from broker.applications.means import Means
 from broker.applications.models import Application, ApplicationPatient, Assessment, Grant, GrantPatient
 from broker.applications.rules import check_narrower
@@ -40,12 +40,13 @@ class Narrowing:
     retention_days: int | None = None
     releases_limit: int | None = None
     patients: tuple[int, ...] | None = None
+    frequency: tuple[int, int] | None = None
 
     def terms(self, asked: Terms) -> Terms:
         """The terms that remain."""
         given = {
             name: getattr(self, name)
-            for name in ("data", "period_start", "period_end", "valid_until", "retention_days", "releases_limit")
+            for name in ("data", "period_start", "period_end", "valid_until", "retention_days", "releases_limit", "frequency")
             if getattr(self, name) is not None
         }
         return replace(asked, **given)
@@ -54,7 +55,42 @@ class Narrowing:
 def endorse(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None = None) -> Application:
     """A department head stands for the application (RS-5.3.2). Raises what :func:`steps.begin` raises."""
     taken = steps.begin(session, person, ref, Action.ENDORSE, if_match=if_match)
-    return _decided(session, keys, taken, Action.ENDORSE, "endorsed", reason)
+    telling.put_off(taken.application)
+    application = _decided(session, keys, taken, Action.ENDORSE, "endorsed", reason)
+    telling.endorsed(session, keys, application)
+    return application
+
+
+def agree(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None = None) -> Application:
+    """The head of a department to which data of the application belong agrees that they are shared. Raises as :func:`endorse`."""
+    taken = steps.begin(session, person, ref, Action.AGREE, if_match=if_match)
+    owners = [need.removeprefix("agree:") for need in taken.application.needs if need.startswith("agree:")]
+    theirs = [place.id for place in people.places(session, owners).values() if not taken.who.head_of.isdisjoint(place.lineage)]
+    return _decided(session, keys, taken, Action.AGREE, "agreed", reason, place=" ".join(sorted(theirs)))
+
+
+def legality(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None = None) -> Application:
+    """The application was reviewed and found lawful (RS-5.2.1). Raises as :func:`endorse`."""
+    taken = steps.begin(session, person, ref, Action.LEGALITY, if_match=if_match)
+    return _decided(session, keys, taken, Action.LEGALITY, "found-lawful", reason)
+
+
+def necessity(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None = None) -> Application:
+    """The application was reviewed and found to ask for no more than is necessary (RS-5.2.3). Raises as :func:`endorse`."""
+    taken = steps.begin(session, person, ref, Action.NECESSITY, if_match=if_match)
+    return _decided(session, keys, taken, Action.NECESSITY, "found-necessary", reason)
+
+
+def concur(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None = None) -> Application:
+    """One more information manager decides for it, where more than one must. Raises as :func:`endorse`."""
+    taken = steps.begin(session, person, ref, Action.CONCUR, if_match=if_match)
+    return _decided(session, keys, taken, Action.CONCUR, "concurred", reason)
+
+
+def recuse(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None = None, reason: Reason | None) -> Application:
+    """Declare an interest: from now on this human being takes no step of this application, in no round. Raises as :func:`return_`."""
+    taken = steps.begin(session, person, ref, Action.RECUSE, if_match=if_match)
+    return _decided(session, keys, taken, Action.RECUSE, "recused", reason)
 
 
 def return_(session: Session, keys: Keys, person: UUID, ref: str, *, if_match: int | None, reason: Reason | None) -> Application:
@@ -86,16 +122,25 @@ def reassess(session: Session, means: Means, person: UUID, ref: str) -> Assessme
 
 
 def approve(
-    session: Session, means: Means, person: UUID, ref: str, *, if_match: int | None, releases_limit: int | None = None, reason: Reason | None = None
+    session: Session,
+    means: Means,
+    person: UUID,
+    ref: str,
+    *,
+    if_match: int | None,
+    releases_limit: int | None = None,
+    frequency: tuple[int, int] | None = None,
+    reason: Reason | None = None,
 ) -> Grant:
     """Say yes to exactly what was asked and assessed. Makes the grant.
 
-    ``releases_limit``: how often data may be sent; policy's own limit holds where it is stricter. Raises what
+    ``releases_limit``: how often data may be sent; policy's own limit holds where it is stricter. ``frequency``: how often within so
+    many seconds. Raises what
     :func:`steps.begin` raises; AssessmentOutdated; AssessmentForbids when policy or consent, asked again now, say no.
     """
     taken = steps.begin(session, person, ref, Action.APPROVE, if_match=if_match)
     terms = terms_of(taken.application)
-    agreed = terms if releases_limit is None else replace(terms, releases_limit=releases_limit)
+    agreed = replace(terms, releases_limit=releases_limit or terms.releases_limit, frequency=frequency or terms.frequency)
     return _granted(session, means, taken, Action.APPROVE, agreed, patients_of(session, taken.application), reason)
 
 
@@ -112,7 +157,9 @@ def narrow(session: Session, means: Means, person: UUID, ref: str, narrowing: Na
     return _granted(session, means, taken, Action.NARROW, agreed, [row for row in everyone if row.position in kept], reason)
 
 
-def _decided(session: Session, keys: Keys, taken: Taken, action: Action, happened: str, reason: Reason | None) -> Application:
+def _decided(
+    session: Session, keys: Keys, taken: Taken, action: Action, happened: str, reason: Reason | None, *, place: str | None = None
+) -> Application:
     steps.check_reason(taken.move, reason)
     application = taken.application
     on_table = assessing.latest(session, application)
@@ -130,7 +177,10 @@ def _decided(session: Session, keys: Keys, taken: Taken, action: Action, happene
         reason=reason,
         assessment=on_table,
         assessed=on_table.effect if on_table else None,
+        place=place,
+        on_behalf_of=taken.on_behalf_of,
     )
+    telling.decided(session, keys, application, happened)
     return application
 
 
@@ -139,10 +189,13 @@ def _granted(
 ) -> Grant:
     steps.check_reason(taken.move, reason)
     application, now = taken.application, clock.now()
+    if lacking := steps.missing(session, application):
+        raise StepsMissing(problems=tuple(Problem("/needs", need.replace(":", " "), "This step has not been taken.") for need in lacking))
     on_table = _assessed_as_it_stands(session, application)
     if day_end(agreed.valid_until) <= now:
         raise NotComplete(problems=(Problem("/valid_until", "past", "The last day of validity has passed."),))
-    endorsers = {person for step, person in steps.steps_taken(session, application).items() if step == Action.ENDORSE}
+    deciding = (Action.ENDORSE, Action.AGREE, Action.CONCUR)
+    endorsers = {person for step, person in steps.steps_taken(session, application).items() if step.partition(":")[0] in deciding}
     approved_by = len(endorsers | {taken.who.natural_person})
     patients = {row.patient_key: row.position for row in rows}
     digest = patients_digest(patients)
@@ -150,6 +203,8 @@ def _granted(
     fresh = assessing.assess(session, means, application, agreed, patients, approved_by=approved_by, content=judged)
     opinions = assessing.of_patients(session, fresh)
     assessing.check_permits(fresh, opinions)
+    if approved_by < max(means.quorum, assessing.approvers(opinions)):
+        raise StepsMissing(problems=(Problem("/needs", "concur", f"Only {approved_by} people have decided for it."),))
     limits = [limit for limit in (agreed.releases_limit, assessing.releases_limit(opinions)) if limit is not None]
     terms = replace(agreed, releases_limit=min(limits, default=None))
     grant = Grant(
@@ -169,9 +224,15 @@ def _granted(
         valid_until=day_end(terms.valid_until),
         status_at=now,
         releases_limit=terms.releases_limit,
+        frequency_limit=terms.frequency[0] if terms.frequency else None,
+        frequency_seconds=terms.frequency[1] if terms.frequency else None,
     )
+    outstanding = agreements.outstanding(session, grant.recipient_id)
+    if outstanding:
+        grant.status = GrantState.AWAITING.value
     session.add(grant)
     session.flush()
+    agreements.ask(session, means.keys, grant.recipient_id, outstanding)
     session.add_all(GrantPatient(patient_key=patient_key, grant_id=grant.id) for patient_key in patients)
     event = steps.event(
         application,
@@ -194,7 +255,10 @@ def _granted(
         reason=reason,
         assessment=fresh,
         assessed=on_table.effect,
+        on_behalf_of=taken.on_behalf_of,
     )
+    renewals.replace_parent(session, means.keys, application, taken.who)
+    telling.decided(session, means.keys, application, "approved", terms.valid_until.isoformat())
     return grant
 
 

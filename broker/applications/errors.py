@@ -140,3 +140,74 @@ class WindowTaken(errors.Conflict):
     zh = "该授权已绑定时间段。"
     help_en = "Cancel what it is tied to and apply anew, or use another grant."
     help_zh = "请取消原绑定事项并重新申请，或使用其他授权。"
+
+
+class StepsMissing(errors.Conflict):
+    """Steps that this application needs have not been taken yet."""
+
+    code = "steps-missing"
+    zh = "该申请所需的环节尚未全部完成。"
+    help_en = "Have the named steps taken first: the owning department's agreement, the reviews, a second decision."
+    help_zh = "请先完成所列环节：数据所属科室同意、合法性与必要性审查或会签。"
+
+
+class InterestDeclared(errors.Forbidden):
+    """Somebody with an interest in an application takes no step of it."""
+
+    code = "interest"
+    zh = "与该申请有利害关系的人员不得办理。"
+    help_en = "Leave it to a colleague; your declaration is on record."
+    help_zh = "请由其他人员办理；您的回避已记录。"
+
+
+class DelegationRefused(errors.Invalid):
+    """This office can't be lent like this."""
+
+    code = "delegation-refused"
+    zh = "不能这样委托代办。"
+
+
+class NoSuchDelegation(errors.NotFound):
+    """There is no such delegation, or it is not yours."""
+
+    code = "delegation-unknown"
+    zh = "没有该委托，或与您无关。"
+
+
+class AttachmentRefused(errors.Invalid):
+    """The attachment is not accepted."""
+
+    code = "attachment-refused"
+    zh = "附件不被接受。"
+    help_en = "Attach PDF, PNG or JPEG within the size limit, at most ten to an application."
+    help_zh = "附件须为 PDF、PNG 或 JPEG，不超过大小限制，每份申请至多十个。"
+
+
+class NoSuchAttachment(errors.NotFound):
+    """There is no such attachment."""
+
+    code = "attachment-unknown"
+    zh = "没有该附件。"
+
+
+class TermsNotAccepted(errors.Conflict):
+    """Terms of use have to be accepted first."""
+
+    code = "terms-not-accepted"
+    zh = "须先接受使用条款。"
+    help_en = "Let the head of the recipient's department accept the named terms of use."
+    help_zh = "请由接收方科室负责人接受所列使用条款。"
+
+
+class NoSuchAgreement(errors.NotFound):
+    """There is no such agreement or version."""
+
+    code = "agreement-unknown"
+    zh = "没有该条款或版本。"
+
+
+class AgreementInvalid(errors.Invalid):
+    """The agreement or network is not valid."""
+
+    code = "agreement-invalid"
+    zh = "条款或网络信息有误。"

@@ -11,13 +11,13 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from broker import clock
-from broker.applications import people, steps
+from broker.applications import people, steps, telling
 from broker.applications.errors import NoGrant, NoSuchApplication
 from broker.applications.lifecycle import GRANT_FINAL, GrantAction, GrantState, Part, check_grant_move, grant_state_at
 from broker.applications.models import Application, Grant
 from broker.applications.people import Actor
 from broker.applications.rules import check_four_eyes
-from broker.applications.steps import Reason
+from broker.applications.steps import Reason, ReasonCode
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.database import close_gate
@@ -29,6 +29,8 @@ HAPPENED = {
     GrantAction.REVOKE: "revoked",
     GrantAction.CLOSE: "closed",
     GrantAction.EXPIRE: "expired",
+    GrantAction.ACCEPT: "accepted",
+    GrantAction.REPLACE: "replaced",
 }
 
 
@@ -47,9 +49,33 @@ def revoke(session: Session, keys: Keys, person: UUID, ref: str, *, reason: Reas
     return _move(session, keys, person, ref, GrantAction.REVOKE, reason, if_match)
 
 
-def close(session: Session, keys: Keys, person: UUID, ref: str, *, reason: Reason | None = None, if_match: int | None = None) -> Grant:
+def close(session: Session, keys: Keys, person: UUID, ref: str, *, reason: Reason | None, if_match: int | None = None) -> Grant:
     """The requester needs it no longer. Raises as :func:`suspend`."""
     return _move(session, keys, person, ref, GrantAction.CLOSE, reason, if_match)
+
+
+def accept(session: Session, keys: Keys, application: Application, who: Actor) -> Grant | None:
+    """Let a grant live whose recipient has accepted the terms of use; None where it no longer waits for them."""
+    seen = of_application(session, application, lock=True)
+    if seen is None or state_now(seen) is not GrantState.AWAITING:
+        return None
+    event = _event(application, seen, who, GrantAction.ACCEPT)
+    _store(session, keys, application, seen, GrantAction.ACCEPT, GrantState.ACTIVE, who=who, event=event)
+    return seen
+
+
+def replace(session: Session, keys: Keys, application: Application, who: Actor) -> Grant | None:
+    """End what an approved renewal or amendment takes the place of; None where it has ended already."""
+    seen = of_application(session, application)
+    if seen is None or state_now(seen) in GRANT_FINAL:
+        return None
+    grant = _behind_gate(session, application, seen.id)
+    if state_now(grant) in GRANT_FINAL:
+        return None
+    reason = Reason("Replaced.", ReasonCode.REPLACED)
+    event = _event(application, grant, who, GrantAction.REPLACE, reason)
+    _store(session, keys, application, grant, GrantAction.REPLACE, GrantState.CLOSED, who=who, event=event, reason=reason)
+    return grant
 
 
 def of_application(session: Session, application: Application, *, lock: bool = False) -> Grant | None:
@@ -69,7 +95,9 @@ def expire_due(session: Session, keys: Keys) -> int:
     """Write down every grant that has run out; how many. They were refused from that moment on, this only ends their record."""
     due = session.exec(
         select(Grant.id, Grant.number)
-        .where(col(Grant.status).in_([GrantState.ACTIVE.value, GrantState.SUSPENDED.value]), Grant.valid_until <= clock.now())
+        .where(
+            col(Grant.status).in_([GrantState.AWAITING.value, GrantState.ACTIVE.value, GrantState.SUSPENDED.value]), Grant.valid_until <= clock.now()
+        )
         .order_by(col(Grant.valid_until), col(Grant.id))
     ).all()
     for grant_id, number in due:
@@ -155,3 +183,4 @@ def _store(
     grant.status_at = clock.now()
     session.add(grant)
     steps.store(session, keys, application, action=action, who=who, event=event, reason=reason)
+    telling.grant_moved(session, keys, application, grant)

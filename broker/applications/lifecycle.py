@@ -30,6 +30,7 @@ class State(StrEnum):
 class GrantState(StrEnum):
     """Where a grant stands. Data leave while it is ``active``, and only then."""
 
+    AWAITING = "awaiting"  #: terms of use are still to be accepted by the recipient
     ACTIVE = "active"
     SUSPENDED = "suspended"
     REVOKED = "revoked"
@@ -44,6 +45,11 @@ class Action(StrEnum):
     SUBMIT = "submit"
     ASSESS = "assess"
     ENDORSE = "endorse"
+    AGREE = "agree"  #: for the department to which the data belong
+    LEGALITY = "legality"  #: found lawful
+    NECESSITY = "necessity"  #: found necessary, and no more than necessary
+    CONCUR = "concur"  #: one more who decides for it, where more than one must
+    RECUSE = "recuse"  #: an interest is declared; whoever does takes no other step of this application
     APPROVE = "approve"
     NARROW = "narrow"
     RETURN = "return"
@@ -59,6 +65,8 @@ class GrantAction(StrEnum):
     REVOKE = "revoke"
     CLOSE = "close"
     EXPIRE = "expire"
+    ACCEPT = "accept"  #: the terms of use were accepted
+    REPLACE = "replace"  #: by a renewal or an amendment
 
 
 class Part(StrEnum):
@@ -66,7 +74,9 @@ class Part(StrEnum):
 
     REQUESTER = "requester"  #: the person who applied, whatever roles they hold
     DEPARTMENT_HEAD = "department_head"  #: head of the requester's or the recipient's department, or of what it belongs to
+    OWNING_HEAD = "owning_head"  #: head of a department to which data of this application belong
     INFORMATION_MANAGER = "information_manager"
+    RECIPIENT = "recipient"  #: head of the recipient's department, or of what it belongs to
     CLOCK = "clock"  #: nobody: time has passed
 
 
@@ -76,7 +86,7 @@ class Move:
 
     ``reason``: a sentence must be given. ``exact``: If-Match must name the version that was looked at; what takes something
     away can be done without having looked at the newest version. ``decides``: nobody may do it who took another step of this
-    round (``rules.check_four_eyes``).
+    round (``rules.check_four_eyes``). ``reviews``: nobody may do it who applied or endorsed; whoever reviews may decide too.
     """
 
     to: StrEnum
@@ -84,6 +94,7 @@ class Move:
     reason: bool = False
     exact: bool = True
     decides: bool = False
+    reviews: bool = False
 
 
 def _by(*parts: Part) -> frozenset[Part]:
@@ -93,7 +104,10 @@ def _by(*parts: Part) -> frozenset[Part]:
 _REQUESTER = _by(Part.REQUESTER)
 _HEAD = _by(Part.DEPARTMENT_HEAD)
 _MANAGER = _by(Part.INFORMATION_MANAGER)
+_OWNER = _by(Part.OWNING_HEAD)
 _EITHER = _by(Part.DEPARTMENT_HEAD, Part.INFORMATION_MANAGER)
+_ANY_OF_THEM = _by(Part.DEPARTMENT_HEAD, Part.OWNING_HEAD, Part.INFORMATION_MANAGER)
+_RECIPIENT = _by(Part.RECIPIENT)
 _CLOCK = _by(Part.CLOCK)
 
 MOVES: MappingProxyType[tuple[State, Action], Move] = MappingProxyType(
@@ -106,27 +120,40 @@ MOVES: MappingProxyType[tuple[State, Action], Move] = MappingProxyType(
         (State.RETURNED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
         (State.SUBMITTED, Action.ASSESS): Move(State.SUBMITTED, _EITHER, exact=False),
         (State.SUBMITTED, Action.ENDORSE): Move(State.ENDORSED, _HEAD, decides=True),
+        (State.SUBMITTED, Action.RECUSE): Move(State.SUBMITTED, _ANY_OF_THEM, reason=True, exact=False),
         (State.SUBMITTED, Action.RETURN): Move(State.RETURNED, _EITHER, reason=True, decides=True),
         (State.SUBMITTED, Action.REFUSE): Move(State.REFUSED, _EITHER, reason=True, decides=True),
         (State.SUBMITTED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
         (State.ENDORSED, Action.ASSESS): Move(State.ENDORSED, _EITHER, exact=False),
+        (State.ENDORSED, Action.AGREE): Move(State.ENDORSED, _OWNER, decides=True),
+        (State.ENDORSED, Action.LEGALITY): Move(State.ENDORSED, _MANAGER, reviews=True),
+        (State.ENDORSED, Action.NECESSITY): Move(State.ENDORSED, _MANAGER, reviews=True),
+        (State.ENDORSED, Action.CONCUR): Move(State.ENDORSED, _MANAGER, decides=True),
+        (State.ENDORSED, Action.RECUSE): Move(State.ENDORSED, _ANY_OF_THEM, reason=True, exact=False),
         (State.ENDORSED, Action.APPROVE): Move(State.APPROVED, _MANAGER, decides=True),
         (State.ENDORSED, Action.NARROW): Move(State.APPROVED, _MANAGER, reason=True, decides=True),
-        (State.ENDORSED, Action.RETURN): Move(State.RETURNED, _MANAGER, reason=True, decides=True),
-        (State.ENDORSED, Action.REFUSE): Move(State.REFUSED, _MANAGER, reason=True, decides=True),
+        (State.ENDORSED, Action.RETURN): Move(State.RETURNED, _by(Part.OWNING_HEAD, Part.INFORMATION_MANAGER), reason=True, decides=True),
+        (State.ENDORSED, Action.REFUSE): Move(State.REFUSED, _by(Part.OWNING_HEAD, Part.INFORMATION_MANAGER), reason=True, decides=True),
         (State.ENDORSED, Action.WITHDRAW): Move(State.WITHDRAWN, _REQUESTER, exact=False),
     }
 )
 
 GRANT_MOVES: MappingProxyType[tuple[GrantState, GrantAction], Move] = MappingProxyType(
     {
+        (GrantState.AWAITING, GrantAction.ACCEPT): Move(GrantState.ACTIVE, _RECIPIENT, exact=False),
+        (GrantState.AWAITING, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
+        (GrantState.AWAITING, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, reason=True, exact=False),
+        (GrantState.AWAITING, GrantAction.REPLACE): Move(GrantState.CLOSED, _MANAGER, exact=False),
+        (GrantState.AWAITING, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),
         (GrantState.ACTIVE, GrantAction.SUSPEND): Move(GrantState.SUSPENDED, _by(Part.INFORMATION_MANAGER, Part.CLOCK), reason=True, exact=False),
         (GrantState.ACTIVE, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
-        (GrantState.ACTIVE, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, exact=False),
+        (GrantState.ACTIVE, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, reason=True, exact=False),
+        (GrantState.ACTIVE, GrantAction.REPLACE): Move(GrantState.CLOSED, _MANAGER, exact=False),
         (GrantState.ACTIVE, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),
         (GrantState.SUSPENDED, GrantAction.RESUME): Move(GrantState.ACTIVE, _MANAGER, reason=True, exact=False, decides=True),
         (GrantState.SUSPENDED, GrantAction.REVOKE): Move(GrantState.REVOKED, _MANAGER, reason=True, exact=False),
-        (GrantState.SUSPENDED, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, exact=False),
+        (GrantState.SUSPENDED, GrantAction.CLOSE): Move(GrantState.CLOSED, _REQUESTER, reason=True, exact=False),
+        (GrantState.SUSPENDED, GrantAction.REPLACE): Move(GrantState.CLOSED, _MANAGER, exact=False),
         (GrantState.SUSPENDED, GrantAction.EXPIRE): Move(GrantState.EXPIRED, _CLOCK, exact=False),
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -42,12 +42,18 @@ def no_holds(session: Session, person: UUID) -> tuple[str, ...]:  # noqa: ARG001
     return ()
 
 
+#: Hours until the decision on an application, by urgency, where the settings say nothing else (RS-5.2.4).
+DEADLINES: Mapping[str, int] = {"routine": 120, "urgent": 24, "emergency": 2}
+
+
 @dataclass(frozen=True)
 class Means:
     """Handed to the verbs that judge.
 
     ``data_classes``: each code of the catalogue with the resource types that it reaches (``policy.service.Catalogue.types_of``).
     ``purposes``, ``lawful_bases``: the known codes (``policy.service.purposes`` and ``lawful_bases``); None: policy alone judges.
+    ``reviews``: whether legality and necessity are reviewed as steps of their own. ``quorum``: how many people must have decided for an
+    application, its applicant not counted. ``deadlines``: hours until the decision, by urgency.
     """
 
     keys: Keys
@@ -57,3 +63,6 @@ class Means:
     holds: Holds = no_holds
     purposes: Collection[str] | None = None
     lawful_bases: Collection[str] | None = None
+    reviews: bool = False
+    quorum: int = 2
+    deadlines: Mapping[str, int] = field(default_factory=lambda: dict(DEADLINES))

@@ -20,7 +20,7 @@ from broker.applications.lifecycle import Action, GrantAction, GrantState, State
 _TIME = sa.DateTime(timezone=True)
 
 #: Steps after which nobody may take another one in the same round: who asked, who endorsed, who let it pass.
-EYES = (Action.SUBMIT, Action.ENDORSE, Action.APPROVE, Action.NARROW)
+EYES = (Action.SUBMIT, Action.ENDORSE, Action.AGREE, Action.CONCUR, Action.APPROVE, Action.NARROW)
 
 
 def _quoted(values: Any) -> str:
@@ -38,6 +38,10 @@ class Application(SQLModel, table=True):
         sa.Index("ix_application_recipient_id_created_at", "recipient_id", "created_at"),
         sa.Index("ix_application_requester_id_created_at", "requester_id", "created_at"),
         sa.Index("ix_application_submitted_at", "submitted_at"),
+        sa.Index("ix_application_due_at", "due_at", postgresql_where=sa.text("status IN ('submitted', 'endorsed')")),
+        sa.Index("ix_application_parent_id", "parent_id"),
+        sa.CheckConstraint("(parent_id IS NULL) = (relation IS NULL)", name="parent"),
+        sa.CheckConstraint("relation IN ('renewal', 'amendment')", name="relation"),
     )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
@@ -53,6 +57,12 @@ class Application(SQLModel, table=True):
     form: dict[str, Any] = Field(sa_type=JSONB)  #: as posted, without patients and justification
     patients_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)  #: as typed; None once submitted
     justification_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    parent_id: UUID | None = Field(default=None, foreign_key="application.id")  #: what it renews or amends
+    relation: str | None = Field(default=None, sa_type=sa.Text)  #: renewal or amendment
+    needs: list[str] = Field(
+        default_factory=list, sa_type=JSONB, sa_column_kwargs={"server_default": "[]"}
+    )  #: steps besides endorsement (``steps_needed``)
+    due_at: datetime | None = Field(default=None, sa_type=_TIME)  #: by when the step that it waits for is to be taken
     content_hash: str | None = Field(default=None, sa_type=sa.Text)  #: of what was submitted (``terms.content_hash``)
     created_at: datetime = Field(sa_type=_TIME)
     changed_at: datetime = Field(sa_type=_TIME)
@@ -135,6 +145,8 @@ class Decision(SQLModel, table=True):
     at: datetime = Field(sa_type=_TIME)
     person_id: UUID | None = Field(default=None, foreign_key="person.id")  #: None: the clock
     natural_person: str | None = Field(default=None, sa_type=sa.Text)
+    on_behalf_of: UUID | None = Field(default=None, foreign_key="person.id")  #: whose office the person held by delegation
+    place: str | None = Field(default=None, sa_type=sa.Text)  #: the departments to which the data belong, by spaces, of ``agree``
     version: int  #: of the application, after this step
     content_hash: str = Field(sa_type=sa.Text)
     assessment_id: UUID | None = Field(default=None, foreign_key="application_assessment.id")  #: what the step rests on
@@ -149,9 +161,11 @@ class Grant(SQLModel, table=True):
     __tablename__ = "sharing_grant"
     __table_args__ = (
         sa.CheckConstraint(f"status IN ({_quoted(GrantState)})", name="status"),
+        sa.CheckConstraint("(frequency_limit IS NULL) = (frequency_seconds IS NULL)", name="frequency"),
+        sa.CheckConstraint("frequency_used >= 0 AND (frequency_limit IS NULL OR frequency_used <= frequency_limit)", name="frequency_used"),
         sa.CheckConstraint("releases_used >= 0 AND (releases_limit IS NULL OR releases_used <= releases_limit)", name="releases"),
         sa.Index("ix_sharing_grant_requester_id_first_released_at", "requester_id", "first_released_at"),
-        sa.Index("ix_sharing_grant_valid_until", "valid_until", postgresql_where=sa.text("status IN ('active', 'suspended')")),
+        sa.Index("ix_sharing_grant_valid_until", "valid_until", postgresql_where=sa.text("status IN ('awaiting', 'active', 'suspended')")),
     )
 
     id: UUID = Field(default_factory=uuid4, primary_key=True)
@@ -174,6 +188,125 @@ class Grant(SQLModel, table=True):
     releases_limit: int | None = None
     releases_used: int = 0
     first_released_at: datetime | None = Field(default=None, sa_type=_TIME)
+    frequency_limit: int | None = None  #: so many releases within each window of ``frequency_seconds``
+    frequency_seconds: int | None = None
+    frequency_used: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  #: in the window that began at ``frequency_since``
+    frequency_since: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class Submission(SQLModel, table=True):
+    """What was handed in at each submission, so that what was changed since can be shown. Written once."""
+
+    __tablename__ = "application_submission"
+
+    application_id: UUID = Field(primary_key=True, foreign_key="application.id")
+    round: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = Field(sa_type=_TIME)
+    form: dict[str, Any] = Field(sa_type=JSONB)
+    patients: list[str] = Field(sa_type=JSONB)  #: blinded keys in hex, in the form's order
+    attachments: list[str] = Field(sa_type=JSONB)  #: SHA-256 of each, sorted
+    justification_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+
+
+class Attachment(SQLModel, table=True):
+    """A document that belongs to an application, sealed under its key. Removed while it may still be changed, it is gone."""
+
+    __tablename__ = "application_attachment"
+    __table_args__ = (sa.Index("ix_application_attachment_application_id", "application_id"),)
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    application_id: UUID = Field(foreign_key="application.id")
+    kind: str = Field(sa_type=sa.Text)
+    media_type: str = Field(sa_type=sa.Text)
+    size: int  #: in bytes
+    digest: str = Field(sa_type=sa.Text)  #: HMAC-SHA256 of the content under the application's key, hex
+    added_by: UUID = Field(foreign_key="person.id")
+    added_at: datetime = Field(sa_type=_TIME)
+    name_sealed: bytes = Field(sa_type=sa.LargeBinary)
+    body_sealed: bytes = Field(sa_type=sa.LargeBinary)
+
+
+class Delegation(SQLModel, table=True):
+    """Somebody stands in for somebody else in one office for a while. Ended early, ``until`` is moved back."""
+
+    __tablename__ = "delegation"
+    __table_args__ = (
+        sa.CheckConstraint("since < until", name="order"),
+        sa.CheckConstraint("delegate_id <> person_id", name="other"),
+        sa.CheckConstraint("role IN ('department_head', 'information_manager')", name="role"),
+        sa.Index("ix_delegation_delegate_id_until", "delegate_id", "until"),
+        sa.Index("ix_delegation_person_id_until", "person_id", "until"),
+    )
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    person_id: UUID = Field(foreign_key="person.id")
+    delegate_id: UUID = Field(foreign_key="person.id")
+    role: str = Field(sa_type=sa.Text)
+    organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id")
+    since: datetime = Field(sa_type=_TIME)
+    until: datetime = Field(sa_type=_TIME)
+    created_at: datetime = Field(sa_type=_TIME)
+    created_by: UUID = Field(foreign_key="person.id")
+
+
+class DataOwner(SQLModel, table=True):
+    """The department to which a data class, and what lies below it, belongs; its head agrees before such data leave."""
+
+    __tablename__ = "data_owner"
+
+    data_class: str = Field(sa_type=sa.Text, primary_key=True)
+    organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id")
+
+
+class Network(SQLModel, table=True):
+    """Organisations that share data under common terms, such as a medical consortium (医联体)."""
+
+    __tablename__ = "network"
+
+    id: str = Field(sa_type=sa.Text, primary_key=True)
+    name_zh: str = Field(sa_type=sa.Text)
+    name_en: str = Field(sa_type=sa.Text)
+
+
+class NetworkMember(SQLModel, table=True):
+    """An organisation of a network, with everything that belongs to it."""
+
+    __tablename__ = "network_member"
+
+    network_id: str = Field(sa_type=sa.Text, primary_key=True, foreign_key="network.id")
+    organization_id: str = Field(sa_type=sa.Text, primary_key=True, foreign_key="organization.id")
+
+
+class Agreement(SQLModel, table=True):
+    """Terms of use that bind an organisation or a network. Each version is written once; the newest binds."""
+
+    __tablename__ = "agreement"
+    __table_args__ = (sa.CheckConstraint("organization_id IS NULL OR network_id IS NULL", name="binds"),)
+
+    id: str = Field(sa_type=sa.Text, primary_key=True)
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    organization_id: str | None = Field(default=None, sa_type=sa.Text, foreign_key="organization.id")
+    network_id: str | None = Field(default=None, sa_type=sa.Text, foreign_key="network.id")  #: neither: every outside organisation
+    title_zh: str = Field(sa_type=sa.Text)
+    title_en: str = Field(sa_type=sa.Text)
+    text_zh: str = Field(sa_type=sa.Text)
+    text_en: str = Field(sa_type=sa.Text)
+    digest: str = Field(sa_type=sa.Text)  #: SHA-256 of what was published, hex
+    published_at: datetime = Field(sa_type=_TIME)
+    published_by: UUID = Field(foreign_key="person.id")
+
+
+class AgreementAcceptance(SQLModel, table=True):
+    """An organisation accepted one version. Written once."""
+
+    __tablename__ = "agreement_acceptance"
+    __table_args__ = (sa.ForeignKeyConstraint(["agreement_id", "version"], ["agreement.id", "agreement.version"]),)
+
+    agreement_id: str = Field(sa_type=sa.Text, primary_key=True)
+    version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    organization_id: str = Field(sa_type=sa.Text, primary_key=True, foreign_key="organization.id")
+    person_id: UUID = Field(foreign_key="person.id")
+    at: datetime = Field(sa_type=_TIME)
 
 
 class GrantPatient(SQLModel, table=True):

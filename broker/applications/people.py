@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from broker.applications import delegations
 from broker.applications.lifecycle import Part
 from broker.applications.models import Application
 from broker.applications.rules import Place, parts
@@ -63,11 +64,21 @@ class Actor:
     audits: bool
     head_of: frozenset[str]
     roles: tuple[str, ...]
+    stands_in: Mapping[tuple[str, str], UUID] = field(default_factory=dict)  #: an office held by delegation alone, and whose it is
 
     @property
     def reference(self) -> str:
         """As audit events name them."""
         return f"person:{self.id}"
+
+    def on_behalf_of(self, parts: frozenset[Part], places: Collection[str]) -> UUID | None:
+        """Whose office is used in these parts for these places, where it is held by delegation alone; None: one's own."""
+        for (role, organization), whose in sorted(self.stands_in.items()):
+            if role == "information_manager" and Part.INFORMATION_MANAGER in parts:
+                return whose
+            if role == "department_head" and organization in places and not parts.isdisjoint({Part.DEPARTMENT_HEAD, Part.OWNING_HEAD}):
+                return whose
+        return None
 
 
 def actor(session: Session, person_id: UUID) -> Actor:
@@ -82,22 +93,35 @@ def actor(session: Session, person_id: UUID) -> Actor:
         .join(Organization, col(Organization.id) == RoleHeld.organization_id)
         .where(RoleHeld.person_id == person_id)
     ).all()
+    lent = delegations.lent_to(session, person, held_by_natural_person(session, person.natural_person))
     inside = {role for role, _, relationship in held if relationship == "internal"}
+    own = {(role, organization) for role, organization, _ in held}
     return Actor(
         id=person.id,
         natural_person=person.natural_person,
         home=places(session, [person.organization_id])[person.organization_id],
         applies=any(role in ("applicant", "department_head") for role, _, _ in held),
-        manages="information_manager" in inside,
+        manages="information_manager" in inside or any(one.role == "information_manager" for one in lent),
         audits="auditor" in inside,
-        head_of=frozenset(organization for role, organization, _ in held if role == "department_head"),
+        head_of=frozenset(
+            [organization for role, organization, _ in held if role == "department_head"]
+            + [one.organization_id for one in lent if one.role == "department_head"]
+        ),
         roles=tuple(sorted({role for role, _, _ in held})),
+        stands_in={(one.role, one.organization_id): one.person_id for one in lent if (one.role, one.organization_id) not in own},
     )
+
+
+def held_by_natural_person(session: Session, natural_person: str) -> frozenset[str]:
+    """Every role that a human being holds, under whatever account."""
+    query = select(RoleHeld.role).join(Person, col(Person.id) == col(RoleHeld.person_id)).where(Person.natural_person == natural_person)
+    return frozenset(session.exec(query).all())
 
 
 def parts_of(session: Session, who: Actor, application: Application) -> frozenset[Part]:
     """In which parts somebody may act on this application (``rules.parts``)."""
-    ids = {application.organization_id} | ({application.recipient_id} if application.recipient_id else set())
+    owners = [need.removeprefix("agree:") for need in application.needs if need.startswith("agree:")]
+    ids = {application.organization_id, *owners} | ({application.recipient_id} if application.recipient_id else set())
     known = places(session, ids)
     return parts(
         is_requester=application.requester_id == who.id,
@@ -105,7 +129,26 @@ def parts_of(session: Session, who: Actor, application: Application) -> frozense
         manages=who.manages,
         requester_home=known.get(application.organization_id),
         recipient=known.get(application.recipient_id or ""),
+        owners=[known[owner] for owner in owners if owner in known],
     )
+
+
+def answerable(session: Session, application: Application) -> frozenset[str]:
+    """The organisations whose heads have a say in an application: requester's, recipient's, owners', and what these belong to."""
+    owners = [need.removeprefix("agree:") for need in application.needs if need.startswith("agree:")]
+    ids = {application.organization_id, *owners} | ({application.recipient_id} if application.recipient_id else set())
+    return frozenset(one for place in places(session, ids).values() for one in place.lineage)
+
+
+def houses_of(session: Session, natural_person: str) -> frozenset[str]:
+    """The roots of the trees in which a human being has an account."""
+    homes = session.exec(select(Person.organization_id).where(Person.natural_person == natural_person)).all()
+    return frozenset(place.root for place in places(session, homes).values())
+
+
+def homes(session: Session, ids: Collection[UUID]) -> frozenset[str]:
+    """The organisations to which these accounts belong."""
+    return frozenset(session.exec(select(Person.organization_id).where(col(Person.id).in_(ids))).all())
 
 
 def natural_persons(session: Session, ids: Collection[UUID]) -> dict[UUID, str]:

@@ -8,19 +8,22 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlmodel import Session, col, select
 
-from broker.applications import assessing, grants, people, sealing, steps
+from broker import clock
+from broker.applications import assessing, attachments, grants, people, sealing, steps
 from broker.applications.drafts import patients_of, typed_patients
 from broker.applications.errors import NoSuchApplication, NotYourMove
-from broker.applications.lifecycle import Part, State, possible, possible_with_grant
+from broker.applications.lifecycle import Action, GrantAction, Part, State, possible, possible_with_grant
 from broker.applications.models import Application, Assessment, Decision, Grant, GrantPatient
 from broker.applications.people import Actor
 from broker.applications.rules import can_decide, check_four_eyes
 from broker.applications.schemas import (
     ApplicationOut,
     AssessmentOut,
+    AttachmentOut,
     DecisionOut,
     ExchangeOut,
     GrantOut,
@@ -94,6 +97,14 @@ def one(session: Session, keys: Keys, sight: Sight) -> ApplicationOut:
         retention_days=form.get("retention_days"),
         content_hash=application.content_hash,
         grant=_grant(session, sight, grant),
+        needs=application.needs,
+        missing=list(steps.missing(session, application)),
+        attachments=[
+            AttachmentOut(
+                id=row.id, kind=row.kind, name=attachments.name_of(keys, row), media_type=row.media_type, size=row.size, added_at=row.added_at
+            )
+            for row in attachments.of_application(session, application)
+        ],
         actions=actions(session, sight),
     )
 
@@ -102,8 +113,17 @@ def actions(session: Session, sight: Sight) -> list[str]:
     """What this person can do with it now: the lifecycle's moves, less those that the four eyes forbid."""
     application = sight.application
     moves = possible(State(application.status), sight.parts)
-    if any(move.decides for move in moves.values()) and not can_decide(steps.steps_taken(session, application), sight.who.natural_person):
-        moves = {action: move for action, move in moves.items() if not move.decides}
+    if any(move.decides or move.reviews for move in moves.values()):
+        taken, me = steps.steps_taken(session, application), sight.who.natural_person
+        out = me in steps.recused(session, application)
+        if out or not can_decide(taken, me):
+            moves = {action: move for action, move in moves.items() if not move.decides}
+        if out or not can_decide(steps.reviewed_by(taken), me):
+            moves = {action: move for action, move in moves.items() if not move.reviews}
+    if Part.REQUESTER in sight.parts:
+        moves.pop(Action.RECUSE, None)  # Whoever applied has no step to keep out of.
+    lacking = {need.partition(":")[0] for need in steps.missing(session, application)}
+    moves = {action: move for action, move in moves.items() if action not in (Action.AGREE, Action.LEGALITY, Action.NECESSITY) or action in lacking}
     return [action.value for action in moves]
 
 
@@ -168,7 +188,7 @@ def exchange(session: Session, keys: Keys, sight: Sight) -> ExchangeOut:
     """The whole thread: the application, each opinion and decision, the grant, what was sent (RS-6.1)."""
     application = sight.application
     taken = session.exec(select(Decision).where(Decision.application_id == application.id).order_by(col(Decision.version))).all()
-    known = _people(session, {row.person_id for row in taken if row.person_id})
+    known = _people(session, {one for row in taken for one in (row.person_id, row.on_behalf_of) if one})
     opinions = session.exec(select(Assessment).where(Assessment.application_id == application.id).order_by(col(Assessment.ordinal))).all()
     sent = audit.transmissions(session, application=application.number, limit=LISTED) if application.number else []
     shown = one(session, keys, sight)
@@ -180,6 +200,7 @@ def exchange(session: Session, keys: Keys, sight: Sight) -> ExchangeOut:
                 action=row.action,
                 at=row.at,
                 by=known[row.person_id] if row.person_id else None,
+                on_behalf_of=known[row.on_behalf_of] if row.on_behalf_of else None,
                 round=row.round,
                 version=row.version,
                 content_hash=row.content_hash,
@@ -213,7 +234,11 @@ def visible(session: Session, who: Actor) -> sa.ColumnElement[bool]:
     concerned = people.below(session, who.head_of)
     if not concerned:
         return mine
-    of_theirs = sa.or_(col(Application.recipient_id).in_(concerned), col(Application.organization_id).in_(concerned))
+    of_theirs = sa.or_(
+        col(Application.recipient_id).in_(concerned),
+        col(Application.organization_id).in_(concerned),
+        col(Application.needs).bool_op("?|")(sa.cast([f"agree:{place}" for place in concerned], postgresql.ARRAY(sa.Text))),
+    )
     return sa.or_(mine, sa.and_(col(Application.round) > 0, of_theirs))
 
 
@@ -246,6 +271,10 @@ def _summary(application: Application, known: dict[UUID, PersonOut], assessment:
         "urgency": application.form.get("urgency") or "routine",
         "assessed": assessment.effect if assessment else None,
         "grant_status": grants.state_now(grant).value if grant else None,
+        "due_at": application.due_at,
+        "late": application.due_at is not None and application.due_at <= clock.now(),
+        "parent": str(application.parent_id) if application.parent_id else None,
+        "relation": application.relation,
         "created_at": application.created_at,
         "changed_at": application.changed_at,
         "submitted_at": application.submitted_at,
@@ -271,10 +300,11 @@ def _grant(session: Session, sight: Sight, grant: Grant | None) -> GrantOut | No
         valid_until=grant.valid_until,
         releases_used=grant.releases_used,
         releases_limit=grant.releases_limit,
+        frequency=grant.terms.get("frequency"),
         first_released_at=grant.first_released_at,
         content_hash=grant.content_hash,
         consents=grant.consents,
-        actions=[action.value for action in possible_with_grant(grants.state_now(grant), sight.parts)],
+        actions=[action.value for action in possible_with_grant(grants.state_now(grant), sight.parts) if action is not GrantAction.REPLACE],
     )
 
 

@@ -75,16 +75,27 @@ LEFT JOIN grant_window w ON w.grant_id = g.id
 WHERE g.id = %(grant)s
 """
 
-#: Spend one release, or none: no row comes back where the grant is no longer active, not yet or no longer valid, or used up.
+#: Spend one release, or none: no row comes back where the grant is no longer active, not yet or no longer valid, or used up, in all
+#: or within the window of its frequency. The first release after a window's end begins the next window.
 #: Parameters ``grant`` and ``at`` (an aware datetime). Many at once can't spend more than the limit, since each waits for the
 #: row and looks again.
 SPEND_SQL = """
 UPDATE sharing_grant
-SET releases_used = releases_used + 1, first_released_at = COALESCE(first_released_at, %(at)s)
+SET releases_used = releases_used + 1, first_released_at = COALESCE(first_released_at, %(at)s),
+    frequency_used = CASE
+        WHEN frequency_limit IS NULL THEN 0
+        WHEN frequency_since IS NULL OR frequency_since + make_interval(secs => frequency_seconds) <= %(at)s THEN 1
+        ELSE frequency_used + 1 END,
+    frequency_since = CASE
+        WHEN frequency_limit IS NULL THEN NULL
+        WHEN frequency_since IS NULL OR frequency_since + make_interval(secs => frequency_seconds) <= %(at)s THEN %(at)s
+        ELSE frequency_since END
 WHERE id = %(grant)s AND status = 'active' AND valid_from <= %(at)s AND valid_until > %(at)s
   AND (releases_limit IS NULL OR releases_used < releases_limit)
   AND NOT EXISTS (SELECT FROM grant_window w WHERE w.grant_id = sharing_grant.id
                   AND (w.opened_at IS NULL OR w.closed_at IS NOT NULL OR w.opens_at > %(at)s OR w.closes_at <= %(at)s))
+  AND (frequency_limit IS NULL OR frequency_used < frequency_limit OR frequency_since IS NULL
+       OR frequency_since + make_interval(secs => frequency_seconds) <= %(at)s)
 RETURNING releases_used
 """
 
@@ -124,7 +135,8 @@ def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None =
         grant=GrantFacts(
             id=str(values["id"]),
             application=values["number"],
-            status=status.value,
+            # Policy knows one word for a grant that isn't alive yet or for now.
+            status=GrantState.SUSPENDED.value if status is GrantState.AWAITING else status.value,
             valid_from=clock.epoch(values["valid_from"]),
             valid_until=clock.epoch(values["valid_until"]),
             releases_used=values["releases_used"],

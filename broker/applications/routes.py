@@ -16,8 +16,10 @@ from sqlmodel import Session
 from broker.applications import service
 from broker.applications.errors import IdempotencyKeyUnusable
 from broker.applications.lifecycle import State
-from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
+from broker.applications.means import DEADLINES, ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
 from broker.applications.models import Application
+from broker.applications.office_routes import build_router as build_office_router
+from broker.applications.paper_routes import build_router as build_paper_router
 from broker.applications.schemas import ApplicationIn, ApplicationOut, ApproveIn, AssessmentOut, ExchangeOut, ListOut, NarrowIn, StepIn
 from broker.applications.service import Answer
 from broker.crypto import Keys
@@ -99,13 +101,18 @@ def build_router(
     holds: Holds = no_holds,
     purposes: Collection[str] | None = None,
     lawful_bases: Collection[str] | None = None,
+    reviews: bool = False,
+    quorum: int = 2,
+    deadlines: Mapping[str, int] = DEADLINES,
+    attachment_bytes: int = 3_000_000,
 ) -> APIRouter:
     """The routes, with what they need from beside and above this slice.
 
     ``engine``: ``policy.service.build_engine``'s. ``consent_facts(session, patient_key, recipient, purpose, at)``: from the
     consent registry. ``data_classes``: ``policy.service.catalogue().types_of``. ``preview(session, application)``: what would be
     released, from release. ``holds(session, person_id)``: numbers of the applications whose feedback is overdue, from
-    ``feedback.service.holds(days)``. ``purposes``, ``lawful_bases``: the known codes, from policy; None leaves them to policy.
+    ``feedback.service.holds(days)``. ``purposes``, ``lawful_bases``: the known codes, from policy; None leaves them to policy. The rest
+    as the settings have it (``Means``); ``attachment_bytes``: largest document.
     """
     means = Means(
         keys=keys,
@@ -115,6 +122,9 @@ def build_router(
         holds=holds,
         purposes=purposes,
         lawful_bases=lawful_bases,
+        reviews=reviews,
+        quorum=quorum,
+        deadlines=deadlines,
     )
     router = APIRouter(prefix="/api/v1/applications", tags=["applications"], responses=ERRORS, dependencies=[STRICT])
 
@@ -181,7 +191,16 @@ def build_router(
         given = body or ApproveIn()
 
         def act() -> Answer:
-            service.approve(session, means, caller.person_id, ref, if_match=said.if_match, releases_limit=given.releases_limit, reason=given.said())
+            service.approve(
+                session,
+                means,
+                caller.person_id,
+                ref,
+                if_match=said.if_match,
+                releases_limit=given.releases_limit,
+                frequency=given.frequency.pair() if given.frequency else None,
+                reason=given.said(),
+            )
             return shown(session, caller, service.find(session, ref))
 
         return once(session, caller, said, body, act)
@@ -209,13 +228,30 @@ def build_router(
         router.add_api_route(f"/{{ref}}/{name}", take, methods=["POST"], response_model=ApplicationOut, name=name, summary=summary)
 
     step("endorse", service.endorse, "Endorse it as head of the department.")
+    step("agree", service.agree, "Agree as head of the department to which the data belong.")
+    step("legality", service.legality, "Find it lawful, as a review of its own.")
+    step("necessity", service.necessity, "Find it necessary and no more than that, as a review of its own.")
+    step("concur", service.concur, "Decide for it beside whoever approves, where several must.")
+    step("recuse", service.recuse, "Declare an interest, and take no step of it.")
     step("return", service.return_, "Return it to the applicant, with a reason.")
     step("refuse", service.refuse, "Refuse it, with a reason.")
     step("withdraw", service.withdraw, "Take one's own application back.")
     step("suspend", service.suspend, "Suspend its grant, with a reason.")
     step("resume", service.resume, "Let a suspended grant go on, with a reason.")
     step("revoke", service.revoke, "Revoke its grant, with a reason. After the answer not a byte leaves under it.")
-    step("close", service.close, "Close one's own grant, being done with it.")
+    step("close", service.close, "Close one's own grant, with the reason.")
+
+    def anew(name: str, relation: service.Relation, summary: str) -> None:
+        def begin(ref: Ref, session: SessionDep, caller: Person, said: Said) -> Response:
+            def act() -> Answer:
+                return shown(session, caller, service.again(session, keys, caller.person_id, ref, relation), status=201)
+
+            return once(session, caller, said, None, act)
+
+        router.add_api_route(f"/{{ref}}/{name}", begin, methods=["POST"], status_code=201, response_model=ApplicationOut, name=name, summary=summary)
+
+    anew("renew", service.Relation.RENEWAL, "Ask for the same for longer: a draft with everything of the approved application.")
+    anew("amend", service.Relation.AMENDMENT, "Ask for something else: a draft with everything of the approved application.")
 
     @router.get("/{ref}/assessment", response_model=AssessmentOut)
     def assessment(ref: Ref, session: SessionDep, caller: Person) -> AssessmentOut:
@@ -243,7 +279,10 @@ def build_router(
         """The whole thread: application, opinions, decisions, grant, what was sent."""
         return service.exchange(session, keys, service.look(session, caller.person_id, ref))
 
-    return router
+    whole = APIRouter()
+    for part in (router, build_paper_router(means, attachment_bytes), build_office_router(means)):
+        whole.include_router(part, responses=ERRORS)
+    return whole
 
 
 def _response(answer: Answer) -> Response:

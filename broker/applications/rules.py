@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from broker.applications.errors import FourEyes, NotNarrower, RecipientNotYours
@@ -52,12 +52,20 @@ def can_apply_for(home: Place, recipient: Place, *, applies: bool, manager: bool
     return _holds(check_recipient, home, recipient, applies=applies, manager=manager)
 
 
-def parts(*, is_requester: bool, head_of: Collection[str], manages: bool, requester_home: Place | None, recipient: Place | None) -> frozenset[Part]:
+def parts(
+    *,
+    is_requester: bool,
+    head_of: Collection[str],
+    manages: bool,
+    requester_home: Place | None,
+    recipient: Place | None,
+    owners: Collection[Place] = (),
+) -> frozenset[Part]:
     """In which parts somebody may act on an application.
 
     ``head_of``: the departments that they are head of. A head speaks for the requester's and the recipient's department and
     for what belongs to their own. ``manages``: whether they are information manager of the hospital itself; an outside
-    organisation's information manager has no say here.
+    organisation's information manager has no say here. ``owners``: the departments to which data that are asked for belong.
     """
     answerable = {one for place in (requester_home, recipient) if place for one in place.lineage}
     found = set()
@@ -65,6 +73,10 @@ def parts(*, is_requester: bool, head_of: Collection[str], manages: bool, reques
         found.add(Part.REQUESTER)
     if not answerable.isdisjoint(head_of):
         found.add(Part.DEPARTMENT_HEAD)
+    if any(not set(place.lineage).isdisjoint(head_of) for place in owners):
+        found.add(Part.OWNING_HEAD)
+    if recipient is not None and not set(recipient.lineage).isdisjoint(head_of):
+        found.add(Part.RECIPIENT)
     if manages:
         found.add(Part.INFORMATION_MANAGER)
     return frozenset(found)
@@ -78,6 +90,35 @@ def check_four_eyes(steps: Mapping[str, str], actor: str) -> None:
     for step, person in steps.items():
         if person == actor:
             raise FourEyes(f"You already took this step: {step}.")
+
+
+def owners_of(data: Collection[Mapping[str, Any]], owned: Mapping[str, str], types_of: TypesOf) -> dict[str, str]:
+    """The departments to which these lines of data belong: owning organisation by the class that it owns.
+
+    ``owned``: organisation by data class. A line touches an owned class where one contains the other, or where it names a resource
+    type that the class reaches: in doubt a department is asked once too often.
+    """
+    found = {}
+    for line in data:
+        for code, organization in owned.items():
+            asked = line.get("data_class")
+            if asked is not None:
+                touched = f"{asked}.".startswith(f"{code}.") or f"{code}.".startswith(f"{asked}.")
+            else:
+                touched = line.get("resource_type") in types_of.get(code, ())
+            if touched:
+                found[code] = organization
+    return found
+
+
+def steps_needed(*, owners: Collection[str], reviews: bool) -> tuple[str, ...]:
+    """What an application needs besides endorsement before it can be approved, sorted: ``agree:<department>``, ``legality``, ``necessity``."""
+    return tuple(sorted({f"agree:{owner}" for owner in owners} | ({"legality", "necessity"} if reviews else set())))
+
+
+def deadline(submitted: datetime, hours: int, *, endorsed: bool) -> datetime:
+    """By when the next step is to be taken (RS-5.2.4): the head has half of the time, the decision all of it."""
+    return submitted + timedelta(hours=hours if endorsed else hours / 2)
 
 
 def can_decide(steps: Mapping[str, str], actor: str) -> bool:
@@ -203,6 +244,8 @@ def check_narrower(asked: Terms, given: Terms, *, asked_patients: Collection[Any
         found.append(Problem("/retention_days", "wider", "It would be kept longer than applied for."))
     if not _not_later(asked.releases_limit, given.releases_limit):
         found.append(Problem("/releases_limit", "wider", "More releases than applied for."))
+    if asked.frequency and (given.frequency is None or given.frequency[0] * asked.frequency[1] > asked.frequency[0] * given.frequency[1]):
+        found.append(Problem("/frequency", "wider", "More often than applied for."))
     if not given_patients:
         found.append(Problem("/patients", "required", "No patient would be left; refuse the application instead."))
     if not set(given_patients) <= set(asked_patients):

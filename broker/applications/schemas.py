@@ -130,10 +130,22 @@ class StepIn(_In):
         return None if self.reason is None else Reason(self.reason, self.code)
 
 
+class FrequencyIn(_In):
+    """How often data may be sent within a while: so many releases in an hour, a day or a week."""
+
+    releases: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    per: Literal["hour", "day", "week"]
+
+    def pair(self) -> tuple[int, int]:
+        """Releases and seconds."""
+        return self.releases, {"hour": 3600, "day": 86_400, "week": 604_800}[self.per]
+
+
 class ApproveIn(StepIn):
-    """An approval of all that was asked. ``releases_limit``: how often data may be sent."""
+    """An approval of all that was asked. ``releases_limit``: how often data may be sent in all."""
 
     releases_limit: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    frequency: FrequencyIn | None = None
 
 
 class NarrowIn(ApproveIn):
@@ -157,6 +169,7 @@ class NarrowIn(ApproveIn):
             retention_days=self.retention_days,
             releases_limit=self.releases_limit,
             patients=self.patients,
+            frequency=self.frequency.pair() if self.frequency else None,
         )
 
 
@@ -193,6 +206,7 @@ class GrantOut(BaseModel):
     valid_until: datetime
     releases_used: int
     releases_limit: int | None
+    frequency: dict[str, int] | None
     first_released_at: datetime | None
     content_hash: str
     consents: list[str]
@@ -214,14 +228,32 @@ class SummaryOut(BaseModel):
     urgency: str
     assessed: str | None
     grant_status: str | None
+    due_at: datetime | None
+    late: bool
+    parent: str | None
+    relation: str | None
     created_at: datetime
     changed_at: datetime
     submitted_at: datetime | None
     decided_at: datetime | None
 
 
+class AttachmentOut(BaseModel):
+    """A document of an application; its content is fetched apart."""
+
+    id: UUID
+    kind: str
+    name: str
+    media_type: str
+    size: int
+    added_at: datetime
+
+
 class ApplicationOut(SummaryOut):
-    """One application. ``actions``: what the person who asks can do with it now."""
+    """One application. ``actions``: what the person who asks can do with it now.
+
+    ``needs``: steps besides endorsement before it can be approved; ``missing``: those not yet taken.
+    """
 
     lawful_basis: str | None
     patients: list[PatientOut]
@@ -233,6 +265,9 @@ class ApplicationOut(SummaryOut):
     retention_days: int | None
     content_hash: str | None
     grant: GrantOut | None
+    needs: list[str]
+    missing: list[str]
+    attachments: list[AttachmentOut]
     actions: list[str]
 
 
@@ -275,6 +310,7 @@ class DecisionOut(BaseModel):
     action: str
     at: datetime
     by: PersonOut | None
+    on_behalf_of: PersonOut | None
     round: int
     version: int
     content_hash: str

@@ -15,9 +15,34 @@ from sqlmodel import Session, col, select
 
 from broker import jobs
 from broker.applications import people
+from broker.applications.agreements import accept_terms, networks, outstanding, publish, set_network
+from broker.applications.agreements import newest as agreements
+from broker.applications.agreements import versions as agreement_versions
 from broker.applications.assessing import latest as latest_assessment
 from broker.applications.assessing import of_patients
-from broker.applications.deciding import Narrowing, approve, endorse, narrow, reassess, refuse, return_, withdraw
+from broker.applications.attachments import attach, detach, opened
+from broker.applications.attachments import name_of as attachment_name
+from broker.applications.bulk import Chosen
+from broker.applications.bulk import act as bulk
+from broker.applications.deciding import (
+    Narrowing,
+    agree,
+    approve,
+    concur,
+    endorse,
+    legality,
+    narrow,
+    necessity,
+    reassess,
+    recuse,
+    refuse,
+    return_,
+    withdraw,
+)
+from broker.applications.delegations import delegate
+from broker.applications.delegations import end as end_delegation
+from broker.applications.delegations import of_caller as delegations
+from broker.applications.differences import between as differences
 from broker.applications.drafts import draft, patients_of, typed_patients, update
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
 from broker.applications.grant_views import GrantRegister, types_within
@@ -30,9 +55,11 @@ from broker.applications.models import Application, Decision, Grant
 from broker.applications.outlook import outlook
 from broker.applications.reading import Sight, actions, exchange, look, look_to_decide, many, one, opinion
 from broker.applications.release_facts import COLUMNS, GRANT_FACTS_SQL, SPEND_SQL, GrantRow, grant_from_row
+from broker.applications.renewals import Relation, again
 from broker.applications.sealing import seal_text, unseal_text
 from broker.applications.steps import Reason, ReasonCode, etag, find
-from broker.applications.submission import submit, terms_of
+from broker.applications.submission import owned, set_owners, submit, terms_of
+from broker.applications.telling import remind
 from broker.applications.terms import Item, Terms
 from broker.applications.windows import bind, open_window, shut_window
 
@@ -43,6 +70,7 @@ __all__ = [
     "SPEND_SQL",
     "Action",
     "Answer",
+    "Chosen",
     "ConsentFactsOf",
     "GrantAction",
     "GrantRegister",
@@ -60,19 +88,34 @@ __all__ = [
     "Preview",
     "Reason",
     "ReasonCode",
+    "Relation",
     "Sight",
     "State",
     "Terms",
     "Wanted",
+    "accept_terms",
     "actions",
+    "again",
+    "agree",
+    "agreement_versions",
+    "agreements",
     "approve",
+    "attach",
+    "attachment_name",
     "background",
     "bind",
+    "bulk",
     "by_id",
     "by_number",
     "close",
+    "concur",
     "decided_between",
+    "delegate",
+    "delegations",
+    "detach",
+    "differences",
     "draft",
+    "end_delegation",
     "endorse",
     "etag",
     "exchange",
@@ -83,29 +126,40 @@ __all__ = [
     "idempotent",
     "is_recipients",
     "latest_assessment",
+    "legality",
     "listing",
     "look",
     "look_to_decide",
     "many",
     "narrow",
+    "necessity",
+    "networks",
     "no_holds",
     "of_application",
     "one",
     "open_window",
+    "opened",
     "opinion",
     "opinions",
     "outlook",
+    "outstanding",
+    "owned",
     "patients_of",
+    "publish",
     "reassess",
     "recipients",
+    "recuse",
     "refuse",
     "released_before",
     "released_under",
+    "remind",
     "request_hash",
     "resume",
     "return_",
     "revoke",
     "seal_text",
+    "set_network",
+    "set_owners",
     "shut_window",
     "state_now",
     "steps_before",
@@ -203,7 +257,13 @@ def background() -> list[jobs.Job]:
         with tools.database.transaction() as session:
             forget(session)
 
+    def remind_late(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            remind(session, tools.keys)
+
     return [
+        jobs.Job("applications.remind", remind_late, cron="*/10 * * * *"),
         jobs.Job("applications.expire_due", expire, cron="*/5 * * * *"),
         jobs.Job("applications.forget", forget_answers, cron="7 * * * *"),
     ]

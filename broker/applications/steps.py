@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -12,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from broker import clock
 from broker.applications import people, sealing
-from broker.applications.errors import FourEyes, NoSuchApplication, ReasonRequired
+from broker.applications.errors import FourEyes, InterestDeclared, NoSuchApplication, ReasonRequired
 from broker.applications.lifecycle import Action, GrantAction, Move, Part, State, check_move
 from broker.applications.models import EYES, Application, Assessment, Decision
 from broker.applications.people import Actor
@@ -21,6 +22,7 @@ from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import PreconditionFailed, PreconditionRequired
+from broker.workforce import service as workforce
 
 _NUMBER = re.compile(r"SA-\d{4}-\d{6,}")
 
@@ -35,6 +37,11 @@ class ReasonCode(StrEnum):
     INCOMPLETE = "incomplete"
     DUPLICATE = "duplicate"
     SECURITY = "security"
+    DONE = "done"  #: closing: the purpose is served
+    NO_LONGER_NEEDED = "no-longer-needed"
+    MOVED = "moved"  #: the requester has moved to another institution
+    REPLACED = "replaced"  #: by a renewal or an amendment
+    RECERTIFICATION = "recertification"  #: nobody confirmed in the quarterly review that it is still needed
     OTHER = "other"
 
 
@@ -83,7 +90,8 @@ def steps_taken(session: Session, application: Application) -> dict[str, str]:
     ).all()
     ids = {row.person_id for row in rows if row.person_id} | {application.requester_id}
     known = people.natural_persons(session, ids)
-    taken = {row.action: known[row.person_id] for row in rows if row.person_id}
+    several = (Action.AGREE, Action.CONCUR)
+    taken = {f"{row.action}:{row.id}" if row.action in several else row.action: known[row.person_id] for row in rows if row.person_id}
     return {**taken, "request": known[application.requester_id]}
 
 
@@ -95,6 +103,27 @@ class Taken:
     who: Actor
     parts: frozenset[Part]
     move: Move
+    on_behalf_of: UUID | None = None  #: whose office it is, where it is held by delegation
+
+
+def recused(session: Session, application: Application) -> frozenset[str]:
+    """The natural persons who declared an interest in this application, in whatever round."""
+    rows = session.exec(select(Decision.person_id).where(Decision.application_id == application.id, Decision.action == Action.RECUSE.value)).all()
+    return frozenset(people.natural_persons(session, [row for row in rows if row]).values())
+
+
+def reviewed_by(taken: Mapping[str, str]) -> dict[str, str]:
+    """Of the steps taken, those that keep somebody from reviewing: to have applied, endorsed or agreed."""
+    return {step: person for step, person in taken.items() if step.partition(":")[0] in ("request", Action.SUBMIT, Action.ENDORSE, Action.AGREE)}
+
+
+def missing(session: Session, application: Application) -> tuple[str, ...]:
+    """Of the steps that this application needs besides endorsement, those not yet taken in this round."""
+    rows = session.execute(
+        select(Decision.action, Decision.place).where(Decision.application_id == application.id, Decision.round == application.round)
+    ).all()
+    taken = {f"{action}:{one}" if one else action for action, place in rows for one in (place or "").split(" ")}
+    return tuple(need for need in application.needs if need not in taken)
 
 
 def begin(session: Session, person: UUID, ref: str, action: Action, *, if_match: int | None) -> Taken:
@@ -109,10 +138,22 @@ def begin(session: Session, person: UUID, ref: str, action: Action, *, if_match:
     if not sees(who, parts, application):
         raise NoSuchApplication
     move = check_move(State(application.status), action, parts)
-    if move.decides:
-        check_four_eyes(steps_taken(session, application), who.natural_person)
+    if move.decides or move.reviews:
+        taken = steps_taken(session, application)
+        check_four_eyes(taken if move.decides else reviewed_by(taken), who.natural_person)
+        if who.natural_person in recused(session, application) or _of_the_recipient(session, who, parts & move.by, application):
+            raise InterestDeclared
+        workforce.check(session, who.id, workforce.Step.ENDORSE if action in (Action.ENDORSE, Action.AGREE) else workforce.Step.DECIDE)
     check_version(application, if_match, exact=move.exact)
-    return Taken(application, who, parts, move)
+    return Taken(application, who, parts, move, who.on_behalf_of(parts & move.by, people.answerable(session, application)))
+
+
+def _of_the_recipient(session: Session, who: Actor, parts: frozenset[Part], application: Application) -> bool:
+    """Whether somebody who decides for the hospital has an account, under whatever name, at the outside institution that would receive."""
+    if parts.isdisjoint({Part.INFORMATION_MANAGER, Part.OWNING_HEAD}) or Part.DEPARTMENT_HEAD in parts or application.recipient_id is None:
+        return False
+    recipient = people.places(session, [application.recipient_id])[application.recipient_id]
+    return recipient.relationship == "external" and recipient.root in people.houses_of(session, who.natural_person)
 
 
 def check_version(application: Application, if_match: int | None, *, exact: bool) -> None:
@@ -147,6 +188,8 @@ def store(
     reason: Reason | None = None,
     assessment: Assessment | None = None,
     assessed: str | None = None,
+    place: str | None = None,
+    on_behalf_of: UUID | None = None,
 ) -> Decision | None:
     """Write the step down: the application's new state and version, the decision, the event. Returns the decision.
 
@@ -161,6 +204,8 @@ def store(
         application.status = to.value
         if to in (State.APPROVED, State.REFUSED, State.WITHDRAWN):
             application.decided_at = now
+        if to not in (State.SUBMITTED, State.ENDORSED):
+            application.due_at = None
     session.add(application)
     session.flush()
     decision = None
@@ -172,6 +217,8 @@ def store(
             at=now,
             person_id=who.id if who else None,
             natural_person=who.natural_person if who else None,
+            on_behalf_of=on_behalf_of,
+            place=place,
             version=application.version,
             content_hash=application.content_hash or "",
             assessment_id=assessment.id if assessment else None,
@@ -191,11 +238,16 @@ def store(
 
 
 def event(application: Application, who: Actor | None, happened: str, **facts: str | int | bool | list[str]) -> Event:
+    """As :func:`event_by`, of a person or of the clock."""
+    return event_by(application, who.reference if who else "system", happened, **facts)
+
+
+def event_by(application: Application, actor: str, happened: str, **facts: str | int | bool | list[str]) -> Event:
     """``application.<happened>`` by this person on the version that they saw; a draft is named by its uuid, having no number yet."""
     named: dict[str, str | int | bool | list[str]] = {"draft": str(application.id)} if application.number is None else {}
     return Event(
         type=f"application.{happened}",
-        actor=who.reference if who else "system",
+        actor=actor,
         application=application.number,
         recipient=application.recipient_id,
         purpose=application.purpose,

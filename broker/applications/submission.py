@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from broker import clock
-from broker.applications import assessing, people, sealing, steps
+from broker.applications import assessing, differences, people, sealing, steps, telling
 from broker.applications.drafts import typed_patients
 from broker.applications.errors import FeedbackOverdue, NotComplete
 from broker.applications.lifecycle import Action, State
 from broker.applications.means import Means
-from broker.applications.models import Application, ApplicationNumber, ApplicationPatient
-from broker.applications.rules import check_recipient, duplicates, form_problems
+from broker.applications.models import Application, ApplicationNumber, ApplicationPatient, DataOwner
+from broker.applications.rules import check_recipient, deadline, duplicates, form_problems, owners_of, steps_needed
 from broker.applications.terms import Terms, content_hash, patients_digest
+from broker.audit import service as audit
+from broker.audit.events import Event
 from broker.errors import Problem
 from broker.fhir import definitions
+from broker.identity import service as identity
 from broker.records import service as records
+from broker.workforce import service as workforce
 
 
 def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: int | None) -> Application:
@@ -37,6 +42,7 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
     terms = _complete(means, application, len(typed))
     place = people.places(session, [terms.recipient])[terms.recipient]
     check_recipient(who.home, place, applies=who.applies, manager=who.manages)  # Roles may have changed since the draft.
+    workforce.check(session, who.id, workforce.Step.APPLY)
     patients = _matched(session, means, typed)
     session.execute(sa.delete(ApplicationPatient).where(col(ApplicationPatient.application_id) == application.id))
     for position, (patient_key, said) in enumerate(zip(patients, typed, strict=True), start=1):
@@ -46,13 +52,21 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
     application.patients_sealed = None
     application.content_hash = content_hash(terms.to_json(), patients_digest(patients))
     application.round += 1
+    owners = owners_of(application.form.get("data") or (), owned(session), means.data_classes)
+    places = people.places(session, set(owners.values()))
+    home = people.places(session, [application.organization_id])[application.organization_id]
+    # A department that asks for its own data has its head's endorsement, which is agreement enough.
+    needed = {owner for owner in owners.values() if owner in places and owner not in home.lineage}
+    application.needs = list(steps_needed(owners=needed, reviews=means.reviews))
     session.add(application)
     session.flush()
-    places = {patient_key: position for position, patient_key in enumerate(patients, start=1)}
-    assessment = assessing.assess(session, means, application, terms, places)
+    positions = {patient_key: position for position, patient_key in enumerate(patients, start=1)}
+    assessment = assessing.assess(session, means, application, terms, positions)
     # The number comes last: from here on other submissions wait, and policy has been asked already.
     application.number = application.number or _next_number(session)
     application.submitted_at = clock.now()
+    application.due_at = deadline(application.submitted_at, means.deadlines[terms.urgency], endorsed=False)
+    differences.keep(session, application, patients)
     event = steps.event(application, who, "submitted", content=application.content_hash, patients=len(patients), assessed=assessment.effect)
     steps.store(
         session,
@@ -65,7 +79,25 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
         assessment=assessment,
         assessed=assessment.effect,
     )
+    telling.submitted(session, means.keys, application)
     return application
+
+
+def set_owners(session: Session, means: Means, actor: str, owners: Mapping[str, str]) -> None:
+    """Say which department each data class belongs to. Raises NotComplete for unknown classes, UnknownOrganization, RecipientNotYours outside."""
+    unknown = [code for code in sorted(owners) if code not in means.data_classes]
+    outside = [one for one in sorted(set(owners.values())) if identity.organization(session, one).relationship != "internal"]
+    if unknown or outside:
+        raise NotComplete(problems=(Problem("/owners", "unknown", "There is no such data class, or the owner is not of this hospital."),))
+    session.execute(sa.delete(DataOwner))
+    session.add_all(DataOwner(data_class=code, organization_id=owner) for code, owner in sorted(owners.items()))
+    session.flush()
+    audit.record(session, Event("data-owners.set", actor, facts={"owners": [f"{code}={owner}" for code, owner in sorted(owners.items())][:40]}))
+
+
+def owned(session: Session) -> dict[str, str]:
+    """Which department each data class belongs to, for those that belong to one."""
+    return {row.data_class: row.organization_id for row in session.exec(select(DataOwner)).all()}
 
 
 def _check_holds(session: Session, means: Means, person: UUID) -> None:

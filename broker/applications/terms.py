@@ -66,6 +66,7 @@ class Terms:
     retention_days: int | None = None
     releases_limit: int | None = None
     justified: bool = False
+    frequency: tuple[int, int] | None = None  #: so many releases within so many seconds
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Terms:
@@ -84,6 +85,7 @@ class Terms:
             retention_days=data.get("retention_days"),
             releases_limit=data.get("releases_limit"),
             justified=bool(data.get("justified")),
+            frequency=(data["frequency"]["releases"], data["frequency"]["seconds"]) if data.get("frequency") else None,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +105,8 @@ class Terms:
             "retention_days": self.retention_days,
             "releases_limit": self.releases_limit,
             "justified": self.justified,
+            # Absent where there is none, so that what was approved before there were frequencies keeps its hash.
+            **({"frequency": {"releases": self.frequency[0], "seconds": self.frequency[1]}} if self.frequency else {}),
         }
 
     def request_facts(self) -> RequestFacts:

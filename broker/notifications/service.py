@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
-from broker import clock, crypto
+from broker import clock, crypto, jobs
 from broker.crypto import Keys
 from broker.database import Database
 from broker.identity.access import PersonCaller, Role
@@ -32,6 +32,7 @@ __all__ = [
     "KINDS",
     "Resolve",
     "add_channel",
+    "background",
     "channels",
     "deliver_due",
     "holders",
@@ -48,7 +49,7 @@ __all__ = [
     "webhook_problem",
 ]
 
-#: Whoever wants to be told at once that something waits, such as the job queue; called in the transaction of :func:`notify`.
+#: In which organisations and clients are told, in this order.
 LANGUAGES = ("zh", "en")
 
 
@@ -79,6 +80,8 @@ def notify(session: Session, keys: Keys, *, to: str, kind: str, facts: Mapping[s
     ways = session.exec(select(Channel.id).where(Channel.recipient == to)).all()
     session.add_all(Delivery(notification_id=row.id, channel_id=channel, next_at=now) for channel in ways)
     session.flush()
+    if ways:
+        jobs.defer(session, "notifications.deliver", {}, once="notifications.deliver")
     return row.id
 
 
@@ -239,3 +242,13 @@ def _settle(session: Session, delivery: UUID, fate: Fate, error: str | None, fin
     row.next_at = again or now
     row.done_at = None if again else now
     session.add(row)
+
+
+def background() -> list[jobs.Job]:
+    """What notifications do by themselves: deliver what waits, at once and again every minute for what failed."""
+
+    def deliver(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        deliver_due(tools.database, tools.keys, tools.settings)
+
+    return [jobs.Job("notifications.deliver", deliver), jobs.Job("notifications.deliver_again", deliver, cron="* * * * *")]

@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from broker import clock
+from broker import clock, jobs
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
@@ -31,6 +31,7 @@ __all__ = [
     "Register",
     "Step",
     "add",
+    "background",
     "change",
     "check",
     "demands",
@@ -247,3 +248,14 @@ def _renewed(session: Session, row: Credential) -> bool:
         sa.or_(col(Credential.valid_until).is_(None), col(Credential.valid_until) > row.valid_until),
     )
     return session.exec(query).first() is not None
+
+
+def background() -> list[jobs.Job]:
+    """Reminders, every morning at seven in China."""
+
+    def reminders(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            remind(session, tools.keys)
+
+    return [jobs.Job("workforce.remind", reminders, cron="0 23 * * *")]

@@ -67,8 +67,44 @@ TABLE = {
     "PATCH /api/v1/applications/{ref}": "person",
     **{
         f"POST /api/v1/applications/{{ref}}/{verb}": "person"
-        for verb in ("submit", "approve", "narrow", "endorse", "return", "refuse", "withdraw", "suspend", "resume", "revoke", "close", "assessment")
+        for verb in (
+            "submit",
+            "approve",
+            "narrow",
+            "endorse",
+            "return",
+            "refuse",
+            "withdraw",
+            "suspend",
+            "resume",
+            "revoke",
+            "close",
+            "assessment",
+            "agree",
+            "legality",
+            "necessity",
+            "concur",
+            "recuse",
+            "renew",
+            "amend",
+            "attachments",
+        )
     },
+    "GET /api/v1/applications/{ref}/attachments/{attachment}": "person",
+    "DELETE /api/v1/applications/{ref}/attachments/{attachment}": "person",
+    "GET /api/v1/applications/{ref}/differences": "person",
+    "POST /api/v1/application-actions": "person",
+    "GET /api/v1/delegations": "person",
+    "POST /api/v1/delegations": "person",
+    "DELETE /api/v1/delegations/{delegation}": "person",
+    "GET /api/v1/data-owners": "person",
+    "PUT /api/v1/data-owners": "person:organization.write",
+    "GET /api/v1/networks": "person",
+    "PUT /api/v1/networks/{network}": "person:organization.write",
+    "GET /api/v1/agreements": "person",
+    "GET /api/v1/agreements/{agreement}": "person",
+    "POST /api/v1/agreements/{agreement}": "person:organization.write",
+    "POST /api/v1/agreements/{agreement}/{version}/acceptance": "person",
     "GET /api/v1/applications/{ref}/assessment": "person",
     "GET /api/v1/applications/{ref}/preview": "person",
     "GET /api/v1/applications/{ref}/exchange": "person",
@@ -178,9 +214,10 @@ TABLE = {
     **{f"GET /console/applications/{{ref}}/{name}": "page" for name in ("edit", "decide")},
     **{f"POST /console/applications/{{ref}}/{name}": "page-form" for name in ("edit", "decide", "step", "assess", "feedback")},
 }
-#: What a person who may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
+#: What a person who applied, may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
 SHOWS_A_PATIENT = re.compile(
     r"GET /api/v1/applications/\{ref\}(/preview|/exchange)?|(GET|POST) /fhir/(Consent|AuditEvent).*|(GET|POST) /api/v1/consents/(askings|explain)"
+    r"|POST /api/v1/applications/\{ref\}/(renew|amend)"
 )
 
 

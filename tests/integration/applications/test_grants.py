@@ -62,10 +62,10 @@ def test_the_requester_closes_and_nobody_else(database, means, people, patients)
         grant = make.approved(session, means, people)
         for other in (people.manager, people.head):
             with pytest.raises(NotYourMove):
-                service.close(session, means.keys, other, grant.number)
+                service.close(session, means.keys, other, grant.number, reason=WHY)
         with pytest.raises(NoSuchApplication):
-            service.close(session, means.keys, people.stranger, grant.number)
-        assert service.close(session, means.keys, people.applicant, grant.number).status == "closed"
+            service.close(session, means.keys, people.stranger, grant.number, reason=WHY)
+        assert service.close(session, means.keys, people.applicant, grant.number, reason=WHY).status == "closed"
 
 
 def test_revoking_needs_the_role_a_reason_and_a_grant(database, means, people, patients):

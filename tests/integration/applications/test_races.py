@@ -80,7 +80,7 @@ def test_revoke_and_suspend_after_approve_win(own):
         own,
         lambda session: service.suspend(session, own.keys, people.manager, grant.number, reason=WHY),
         lambda session: service.revoke(session, own.keys, people.second_manager, grant.number, reason=WHY),
-        lambda session: service.close(session, own.keys, people.applicant, grant.number),
+        lambda session: service.close(session, own.keys, people.applicant, grant.number, reason=WHY),
     )
     with own.database.transaction() as session:
         status = service.of_application(session, service.find(session, grant.number)).status

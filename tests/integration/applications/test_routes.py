@@ -94,7 +94,7 @@ def test_from_draft_to_grant(desk, people):
     assert (submitted.json()["status"], submitted.json()["assessed"]) == ("submitted", "permit")
     assert submitted.headers["etag"] == '"2"'
 
-    assert desk.get(people.head, f"/{number}").json()["actions"] == ["assess", "endorse", "return", "refuse"]
+    assert desk.get(people.head, f"/{number}").json()["actions"] == ["assess", "endorse", "recuse", "return", "refuse"]
     endorsed = desk.step(people.head, submitted, "endorse")
     assert endorsed.json()["status"] == "endorsed"
 

@@ -35,18 +35,31 @@ returned   submit    requester                            submitted
 returned   withdraw  requester                            withdrawn
 submitted  assess    department_head,information_manager  submitted
 submitted  endorse   department_head                      endorsed
+submitted  recuse    department_head,owning_head,information_manager  submitted
 submitted  return    department_head,information_manager  returned
 submitted  refuse    department_head,information_manager  refused
 submitted  withdraw  requester                            withdrawn
 endorsed   assess    department_head,information_manager  endorsed
+endorsed   agree     owning_head                          endorsed
+endorsed   legality  information_manager                  endorsed
+endorsed   necessity information_manager                  endorsed
+endorsed   concur    information_manager                  endorsed
+endorsed   recuse    department_head,owning_head,information_manager  endorsed
 endorsed   approve   information_manager                  approved
 endorsed   narrow    information_manager                  approved
-endorsed   return    information_manager                  returned
-endorsed   refuse    information_manager                  refused
+endorsed   return    owning_head,information_manager                  returned
+endorsed   refuse    owning_head,information_manager                  refused
 endorsed   withdraw  requester                            withdrawn
 """
 
 GRANT = """
+awaiting   accept    recipient            active
+awaiting   revoke    information_manager  revoked
+awaiting   close     requester            closed
+awaiting   replace   information_manager  closed
+awaiting   expire    clock                expired
+active     replace   information_manager  closed
+suspended  replace   information_manager  closed
 active     suspend   information_manager,clock  suspended
 active     revoke    information_manager  revoked
 active     close     requester            closed
@@ -93,7 +106,7 @@ def test_what_is_final_leads_nowhere_and_everything_else_somewhere():
 
 
 def test_every_state_can_be_reached():
-    for moves, first, states in ((MOVES, State.DRAFT, State), (GRANT_MOVES, GrantState.ACTIVE, GrantState)):
+    for moves, first, states in ((MOVES, State.DRAFT, State), (GRANT_MOVES, GrantState.AWAITING, GrantState)):
         reached = {first}
         while more := {move.to for (state, _), move in moves.items() if state in reached} - reached:
             reached |= more
@@ -102,17 +115,17 @@ def test_every_state_can_be_reached():
 
 def test_what_people_are_told_no_with_has_a_reason():
     needed = {action.value for moves in (MOVES, GRANT_MOVES) for (_, action), move in moves.items() if move.reason}
-    assert needed == {"return", "refuse", "narrow", "suspend", "resume", "revoke"}
+    assert needed == {"return", "refuse", "narrow", "recuse", "suspend", "resume", "revoke", "close"}
 
 
 def test_only_what_takes_away_or_changes_nothing_may_be_done_unseen():
     unseen = {action.value for (_, action), move in MOVES.items() if not move.exact}
-    assert unseen == {"withdraw", "assess"}
+    assert unseen == {"withdraw", "assess", "recuse"}
 
 
 def test_everything_that_decides_needs_four_eyes():
     deciding = {action.value for moves in (MOVES, GRANT_MOVES) for (_, action), move in moves.items() if move.decides}
-    assert deciding == {"endorse", "approve", "narrow", "return", "refuse", "resume"}
+    assert deciding == {"endorse", "agree", "concur", "approve", "narrow", "return", "refuse", "resume"}
     assert all(R not in move.by for move in MOVES.values() if move.decides)
 
 
@@ -127,10 +140,10 @@ def test_possible_is_what_check_lets_through():
                     continue
                 allowed.add(action)
             assert set(possible(state, parts)) == allowed
-    assert set(possible_with_grant(GrantState.ACTIVE, {M})) == {GrantAction.SUSPEND, GrantAction.REVOKE}
+    assert set(possible_with_grant(GrantState.ACTIVE, {M})) == {GrantAction.SUSPEND, GrantAction.REVOKE, GrantAction.REPLACE}
     assert set(possible_with_grant(GrantState.ACTIVE, {C})) == {GrantAction.SUSPEND, GrantAction.EXPIRE}
     assert possible_with_grant(GrantState.REVOKED, set(Part)) == {}
-    assert set(possible(State.SUBMITTED, {H})) == {Action.ASSESS, Action.ENDORSE, Action.RETURN, Action.REFUSE}
+    assert set(possible(State.SUBMITTED, {H})) == {Action.ASSESS, Action.ENDORSE, Action.RECUSE, Action.RETURN, Action.REFUSE}
 
 
 def test_past_its_end_a_grant_is_expired_whatever_is_written():

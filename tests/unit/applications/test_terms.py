@@ -61,6 +61,7 @@ def test_an_approval_is_bound_to_every_field_and_every_patient():
         "retention_days": 31,
         "releases_limit": None,
         "justified": False,
+        "frequency": (3, 3600),
     }
     assert changed.keys() == {field.name for field in fields(Terms)}
     hashes = {content_hash(replace(TERMS, **{name: value}).to_json(), PATIENTS) for name, value in changed.items()}
