@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -65,7 +65,7 @@ class Installation:
     database: Database
     intents: Database
     log_database: Database
-    engine: policy.RememberingEngine
+    engine: policy.LiveEngine
 
 
 class GateBroken(RuntimeError):
@@ -78,13 +78,16 @@ def open_installation(chosen: Settings) -> Installation:
     database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool)
     with database.transaction() as session:
         records.check_keys(session, keys)
+    engine = policy.live_engine(chosen)
+    with database.transaction() as session:
+        engine.refresh(session)
     return Installation(
         settings=chosen,
         keys=keys,
         database=database,
         intents=Database(server_url(chosen, "web"), "broker_web", pool=2),
         log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
-        engine=policy.RememberingEngine(policy.build_engine(chosen)),
+        engine=engine,
     )
 
 
@@ -101,7 +104,7 @@ _CANARY = Facts(
 )
 
 
-def check_gate(engine: policy.RememberingEngine) -> None:
+def check_gate(engine: policy.LiveEngine) -> None:
     """Ask for what must be denied; raises GateBroken when it isn't (attack E09: a gate that is registered but never asked)."""
     if engine.decide(_CANARY).allow:
         raise GateBroken("policy permitted a request that everything speaks against")
@@ -141,6 +144,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         )
         stop = threading.Event()
         threads = [threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)] if sequencer else []
+        threads.append(threading.Thread(target=installation.engine.run, args=(installation.database, stop), name="policies", daemon=True))
         if work:
             threads.append(threading.Thread(target=jobs.run, args=(background_jobs(), installation, stop), name="jobs", daemon=True))
         for thread in threads:
@@ -170,7 +174,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         notifications_router(keys=installation.keys, settings=chosen),
         workforce_router(),
         log_router(require(Action.LOG_READ)),
-        opa_router(),
+        opa_router(lambda: installation.engine.policies, chosen),
         consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=consent_wording(catalogue)),
         applications_router(
             keys=installation.keys,
@@ -289,6 +293,7 @@ def background(chosen: Settings, stop: threading.Event) -> None:
     installation = open_installation(chosen)
     thread = threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)
     thread.start()
+    threading.Thread(target=installation.engine.run, args=(installation.database, stop), name="policies", daemon=True).start()
     jobs.run(background_jobs(), installation, stop)
     thread.join(5)
 
@@ -316,7 +321,8 @@ def operations(installation: Installation) -> APIRouter:
         del request
         found = [_database_check(installation.database), _policy_check(installation.engine)]
         ready = all(one.ok for one in found)
-        return JSONResponse({"ready": ready, "checks": {one.name: one.ok for one in found}}, 200 if ready else 503)
+        content = {"ready": ready, "checks": {one.name: one.ok for one in found}, "policy_revision": installation.engine.revision}
+        return JSONResponse(content, 200 if ready else 503)
 
     @router.get("/metrics", include_in_schema=False)
     def counted(request: Request) -> Response:
@@ -337,8 +343,8 @@ def _database_check(database: Database) -> Check:
     return Check("database", ok=True, detail="answers, and has the broker's tables")
 
 
-def _policy_check(engine: policy.RememberingEngine) -> Check:
-    decision = engine.decide(_CANARY)
+def _policy_check(engine: policy.LiveEngine) -> Check:
+    decision = engine.decide(replace(_CANARY, at=clock.epoch(clock.now())))
     usable = decision.effect.value == "deny"
     return Check(
         "policy", ok=usable, detail=f"revision {engine.revision[:12]}, canary {decision.effect.value}",

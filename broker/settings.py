@@ -23,6 +23,8 @@ SECRETS = (
     "token_signing_key",
     "log_signing_key",
     "opa_token",
+    "opa_control_token",
+    "bundle_signing_key",
     "smtp_password",
     "metrics_token",
 )
@@ -67,6 +69,13 @@ class Settings(BaseSettings):
     policies: Path | None = Field(None, description="Folder of the policies. Unset: the ones that the broker ships.")
     opa_url: str = Field("http://127.0.0.1:8181", description="Address of the OPA server when BROKER_POLICY_ENGINE is `opa`.")
     opa_token: SecretStr | None = Field(None, description="Bearer token for the OPA server, if it asks for one.")
+    opa_control_token: SecretStr | None = Field(
+        None,
+        description="Bearer token by which OPA sends its decision log and status to /opa/logs and /opa/status. Unset: there are no such addresses.",
+    )
+    bundle_signing_key: SecretStr | None = Field(
+        None, description="Private P-256 key (PEM) that signs the bundle for OPA (ES256). Unset: the bundle is not signed."
+    )
     policy_timeout: float = Field(
         1.0, gt=0, le=30, description="Seconds after which a decision that has not come counts as UNAVAILABLE and is denied."
     )

@@ -89,7 +89,8 @@ def decide(
     """One decision on facts from a file, by the engine that the settings name. Exit 1 unless it permits."""
     decision = service.decide_form(_facts(given), folder)
     if as_json:
-        print(json.dumps(asdict(decision), ensure_ascii=False, indent=2))
+        shown = {name: value for name, value in asdict(decision).items() if name != "facts"}
+        print(json.dumps(shown, ensure_ascii=False, indent=2))
     else:
         words = service.reasons()
         print(f"{decision.effect.value}  engine {decision.engine}  revision {decision.revision[:12]}  input {decision.input_hash[:12]}")

@@ -79,25 +79,28 @@ class _Answer(_Wire):
     revision: str
 
 
-def read(document: Any, *, input_hash: str, revision: str, engine: str) -> Decision:
-    """The decision in an answer. Raises AnswerUnusable when it is not exactly what policies of this revision say about this input."""
+def read(document: Any, *, input_hash: str, revision: str, engine: str, also: frozenset[str] = frozenset()) -> Decision:
+    """The decision in an answer. Raises AnswerUnusable when it is not exactly what policies of this revision say about this input.
+
+    ``also``: revisions that count as well, for the moments in which one takes the place of another.
+    """
     try:
         answer = msgspec.convert(document, _Answer)
     except msgspec.ValidationError as error:
         raise AnswerUnusable(f"it has the wrong shape: {error}") from error
     if answer.input_hash_echo != input_hash:
         raise AnswerUnusable("it answers another input")
-    if answer.revision != revision:
+    if answer.revision != revision and answer.revision not in also:
         raise AnswerUnusable("it comes from policies of another revision")
     obligations: tuple[dict[str, Any], ...] = tuple(msgspec.to_builtins(answer.obligations))
     if not answer.allow:
         if answer.plan is not None or not answer.reasons:
             raise AnswerUnusable("a refusal must give reasons and no plan")
         reasons = tuple(Reason(reason.code, reason.message) for reason in answer.reasons)
-        return Decision(Effect.DENY, reasons, None, (), input_hash, revision, engine, answer.necessity)
+        return Decision(Effect.DENY, reasons, None, (), input_hash, answer.revision, engine, answer.necessity)
     if answer.plan is None or not answer.plan.types or answer.reasons:
         raise AnswerUnusable("a permit must give a plan with types, and no reasons against it")
-    return Decision(Effect.PERMIT, (), _plan(answer.plan, obligations), obligations, input_hash, revision, engine, answer.necessity)
+    return Decision(Effect.PERMIT, (), _plan(answer.plan, obligations), obligations, input_hash, answer.revision, engine, answer.necessity)
 
 
 def _plan(plan: _Plan, obligations: tuple[dict[str, Any], ...]) -> dict[str, Any]:

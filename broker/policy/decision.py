@@ -36,6 +36,8 @@ class Decision:
     engine: str
     #: Necessity: what was asked and what of it the profile leaves, for the assessment page. Never consulted for a release.
     necessity: dict[str, Any] = field(default_factory=dict)
+    #: The question, as canonical JSON, whose SHA-256 is ``input_hash``; empty where there was none that could be judged.
+    facts: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def allow(self) -> bool:

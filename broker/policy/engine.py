@@ -8,6 +8,8 @@ Whatever goes wrong on the way is UNAVAILABLE: recorded as such, logged as an er
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -52,8 +54,10 @@ class Evaluator(Protocol):
 class PolicyEngine:
     """Holds an evaluator and the policies it must answer from. Safe to share between threads."""
 
-    def __init__(self, evaluator: Evaluator, policies: PolicySet) -> None:
+    def __init__(self, evaluator: Evaluator, policies: PolicySet, also: Callable[[], frozenset[str]] = frozenset) -> None:
+        """``also``: revisions that an answer may carry at this moment besides that of ``policies``."""
         self._evaluator = evaluator
+        self._also = also
         self._schema = jsonschema_rs.validator_for(policies.input_schema)
         self.policies = policies
 
@@ -79,11 +83,13 @@ class PolicyEngine:
     def decide_form(self, facts: Facts | dict[str, Any]) -> Decision:
         """The same for facts that may be in JSON form already, as ``broker policy decide`` reads them from a file."""
         input_hash = ""
+        canonical = b""
         try:
-            document, input_hash = question(facts)
+            document, input_hash, canonical = asked(facts)
             self._fit(document)
             given = self._evaluator.evaluate(document)
-            return answer.read(given, input_hash=input_hash, revision=self.revision, engine=self.name)
+            decision = answer.read(given, input_hash=input_hash, revision=self.revision, engine=self.name, also=self._also())
+            return replace(decision, facts=canonical)
         except (KeyboardInterrupt, SystemExit):
             raise
         # Bindings of foreign engines raise outside Exception, too (a panic in Rust is a BaseException); everything denies.
@@ -91,7 +97,7 @@ class PolicyEngine:
             # Facts and answers stay out of the log: an error of ours says what is wrong without them, of others only the kind is told.
             said = str(error) if isinstance(error, (answer.AnswerUnusable, FactsUnusable)) else ""
             log.error("policy gave no usable answer (%s): %s %s", self.name, type(error).__name__, said)  # noqa: TRY400
-            return Decision(Effect.UNAVAILABLE, (_UNAVAILABLE,), None, (), input_hash, self.revision, self.name)
+            return Decision(Effect.UNAVAILABLE, (_UNAVAILABLE,), None, (), input_hash, self.revision, self.name, facts=canonical)
 
     def _fit(self, document: dict[str, Any]) -> None:
         """The schema keeps out what Rego was not written for, such as an element name with a space in it."""
@@ -101,9 +107,15 @@ class PolicyEngine:
 
 def question(facts: Facts | dict[str, Any]) -> tuple[dict[str, Any], str]:
     """The Rego input ``{facts, input_hash}``, and the hash: SHA-256 in hex over the facts as JSON with sorted keys and no spaces."""
+    document, input_hash, _ = asked(facts)
+    return document, input_hash
+
+
+def asked(facts: Facts | dict[str, Any]) -> tuple[dict[str, Any], str, bytes]:
+    """The same, and the bytes that were hashed. Raises FactsUnusable."""
     given = orjson.loads(orjson.dumps(facts))
     canonical = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
     if len(canonical) > MAX_FACTS_BYTES or _NUL in canonical:
         raise FactsUnusable("the facts are too long or hold a zero byte")
     input_hash = sha256(canonical).hexdigest()
-    return {"facts": given, "input_hash": input_hash}, input_hash
+    return {"facts": given, "input_hash": input_hash}, input_hash, canonical

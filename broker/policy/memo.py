@@ -82,7 +82,8 @@ class RememberingEngine:
             return known
         decision = self._engine.decide(facts)
         until = holds_until(facts)
-        if decision.effect is not Effect.UNAVAILABLE and until > facts.at:
+        # An answer of the revision before, in the seconds of a change, is good for once.
+        if decision.effect is not Effect.UNAVAILABLE and decision.revision == self.revision and until > facts.at:
             with self._lock:
                 self._kept[_key(facts)] = (facts.at, until, decision)
                 self._kept.move_to_end(_key(facts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,35 +11,53 @@ from typing import Any
 from broker.errors import Problem
 from broker.policy.bundle import archive, unpack
 from broker.policy.decision import Decision
+from broker.policy.decisions import INSERT_DECISION, opened, row_of
 from broker.policy.documentation import readme
 from broker.policy.embedded import EmbeddedEvaluator
 from broker.policy.engine import Evaluator, PolicyEngine
 from broker.policy.errors import PolicyUnusable
+from broker.policy.live import NOTICE, LiveEngine, Scheduled, kept, schedule
 from broker.policy.memo import RememberingEngine
 from broker.policy.opa_server import OpaServerEvaluator
+from broker.policy.packing import files_of, packed, policy_set_of, unpacked
 from broker.policy.policy_set import PolicySet, load, policies
 from broker.policy.static_checks import problems
 from broker.settings import Settings, settings
 
 __all__ = [
+    "INSERT_DECISION",
+    "NOTICE",
     "Catalogue",
     "DataClass",
+    "LiveEngine",
     "PolicyEngine",
     "PolicySet",
     "PolicyUnusable",
     "RememberingEngine",
+    "Scheduled",
     "Text",
     "archive",
     "build_engine",
     "catalogue",
     "checked",
     "decide_form",
+    "embedded_engine",
+    "files_of",
+    "kept",
     "lawful_bases",
+    "live_engine",
     "loaded",
+    "opened",
+    "packed",
+    "policy_set_of",
+    "problems",
     "purposes",
     "readme",
     "reasons",
+    "row_of",
+    "schedule",
     "unpack",
+    "unpacked",
 ]
 
 
@@ -82,13 +100,26 @@ class Catalogue:
         return {code: each.types for code, each in self.classes.items()}
 
 
-def build_engine(chosen: Settings) -> PolicyEngine:
-    """The engine that the settings name, from policies that passed every static check. Raises PolicyUnusable."""
-    policy_set = policies(chosen)
+def build_engine(chosen: Settings, policy_set: PolicySet | None = None, also: Callable[[], frozenset[str]] = frozenset) -> PolicyEngine:
+    """The engine that the settings name, from policies that passed every static check. Raises PolicyUnusable.
+
+    ``policy_set``: others than the settings name. ``also``: revisions that an answer may carry besides theirs.
+    """
+    policy_set = policy_set or policies(chosen)
     found = problems(policy_set)
     if found:
         raise PolicyUnusable("the policies break their own rules", problems=found)
-    return PolicyEngine(_evaluator(chosen, policy_set), policy_set)
+    return PolicyEngine(_evaluator(chosen, policy_set), policy_set, also)
+
+
+def embedded_engine(policy_set: PolicySet) -> PolicyEngine:
+    """An engine of its own for policies that decide nothing yet: for tests and for replay. Raises PolicyUnusable."""
+    return PolicyEngine(EmbeddedEvaluator(policy_set), policy_set)
+
+
+def live_engine(chosen: Settings) -> LiveEngine:
+    """The engine that goes by the schedule of revisions; it must be refreshed. Raises PolicyUnusable."""
+    return LiveEngine(policies(chosen), lambda policy_set, also: build_engine(chosen, policy_set, also))
 
 
 def _evaluator(chosen: Settings, policy_set: PolicySet) -> Evaluator:

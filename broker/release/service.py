@@ -38,7 +38,7 @@ from broker.fhir.plan import PlanInvalid, ReleasePlan
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
-from broker.policy.service import RememberingEngine
+from broker.policy.service import INSERT_DECISION, LiveEngine, row_of
 from broker.records import service as records
 from broker.release import collect, outcome, paging, query
 from broker.release.answers import Form, Kind, Ready, Refusal
@@ -79,7 +79,7 @@ class Parts:
     keys: Keys
     database: Database
     intents: Database
-    engine: RememberingEngine
+    engine: LiveEngine
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
 
@@ -154,6 +154,8 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
             answer = await _judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
         except BrokerError as error:  # Something that the consents point to is not what was stored.
             answer = _Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
+    if seen.vault is not None and isinstance(answer, _Permitted | _Refused):
+        await _kept(parts, seen.vault, answer.decision if isinstance(answer, _Permitted) else answer.refusal.decision)
     if isinstance(answer, _Permitted):
         return await _carried_out(parts, ask, connection, answer, send)
     if isinstance(answer, _Refused):
@@ -161,6 +163,15 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
         return answer.refusal
     await connection.rollback()
     return answer
+
+
+async def _kept(parts: Parts, vault: records.Vault, decision: Decision | None) -> None:
+    """Keep a decision with its question, before anything comes of it, unless it was kept when it was made."""
+    if decision is None or not parts.engine.unkept(decision):
+        return
+    async with parts.intents.release_connection() as connection:
+        await connection.execute(INSERT_DECISION, row_of(decision, patient_key=vault.patient_key, data_key=vault.data_key), prepare=True, binary=True)
+    parts.engine.mark_kept(decision)
 
 
 @dataclass(frozen=True)

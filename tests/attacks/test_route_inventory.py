@@ -38,6 +38,8 @@ TABLE = {
     "GET /log/tile/{level}/{path:path}": "public",
     "GET /log/proof/{event_id}": "public",
     "GET /opa/bundles/broker.tar.gz": "public",
+    "POST /opa/logs": "proof",
+    "POST /opa/status": "proof",
     "GET /metrics": "proof",
     "POST /oauth2/token": "proof",
     "POST /oauth2/introspect": "proof",

@@ -152,8 +152,9 @@ def test_the_bundle_holds_manifest_data_and_modules_and_nothing_else(policies):
     with tarfile.open(fileobj=io.BytesIO(bundle.archive(policies))) as tar:
         content = {member.name: tar.extractfile(member).read() for member in tar}
         assert all((member.mtime, member.uid, member.gid) == (0, 0, 0) for member in tar)
-    assert json.loads(content.pop("/.manifest")) == {"revision": policies.revision, "roots": ["broker"], "rego_version": 1}
+    assert json.loads(content.pop("/.manifest")) == {"revision": policies.revision, "roots": ["broker", "system/log"], "rego_version": 1}
     assert json.loads(content.pop("/data.json"))["broker"]["policy_set"] == {"revision": policies.revision}
+    assert b"/input/facts" in content.pop("/system/log/mask.rego"), "OPA's own log holds no questions"
     assert {name.removeprefix("/"): text.decode() for name, text in content.items()} == dict(policies.modules)
     assert not any(name.endswith("_test.rego") for name in content)
 
@@ -161,7 +162,7 @@ def test_the_bundle_holds_manifest_data_and_modules_and_nothing_else(policies):
 @pytest.fixture
 def client(policies):
     app = FastAPI()
-    app.include_router(build_router(policies))
+    app.include_router(build_router(lambda: policies, Settings()))
     return TestClient(app)
 
 
