@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "202611231415"
-down_revision = "202611231350"
+down_revision = "202611231358"
 branch_labels = None
 depends_on = None
 
