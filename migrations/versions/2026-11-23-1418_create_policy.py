@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "202611231415"
+revision = "202611231418"
 down_revision = "202611231358"
 branch_labels = None
 depends_on = None
