@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "202611231418"
-down_revision = "202611231358"
+down_revision = "202611231352"
 branch_labels = None
 depends_on = None
 
