@@ -47,6 +47,8 @@ from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
+from broker.retention import service as retention
+from broker.retention.routes import build_router as retention_router
 from broker.settings import Settings, settings
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.routes import build_router as telemedicine_router
@@ -81,6 +83,7 @@ def open_installation(chosen: Settings) -> Installation:
     engine = policy.live_engine(chosen)
     with database.transaction() as session:
         engine.refresh(session)
+        retention.forget_again(session, keys, chosen, destruction())  # A restored backup may have brought back who was destroyed.
     return Installation(
         settings=chosen,
         keys=keys,
@@ -89,6 +92,11 @@ def open_installation(chosen: Settings) -> Installation:
         log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
         engine=engine,
     )
+
+
+def destruction() -> retention.Means:
+    """What else than a patient's own key must go when it is destroyed: words that lie under other keys."""
+    return retention.Means(forget=(applications.destroy_texts, lambda session, _keys, patient_key: feedback.destroy_comments(session, patient_key)))
 
 
 _CANARY = Facts(
@@ -120,6 +128,7 @@ def background_jobs() -> list[jobs.Job]:
         *incidents.background(),
         *telemedicine.background(),
         *obligations.background(),
+        *retention.background(),
     ]
 
 
@@ -194,6 +203,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         incidents_router(settings=chosen, keys=installation.keys),
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
+        retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),
         release_router(catalogue.types),
         transmissions_router(installation.keys),
         operations(installation),

@@ -99,7 +99,7 @@ class Database:
     @property
     def conninfo(self) -> str:
         """The libpq connection string; the role is taken before the first statement."""
-        plain = conninfo_to_dict(_libpq(self.url))
+        plain = conninfo_to_dict(plain_url(self.url))
         options = str(plain.pop("options", "") or "")
         if self.role != "owner":
             options = f"{options} -c role={self.role}".strip()
@@ -154,7 +154,7 @@ class Database:
         self.dispose()
 
 
-def _libpq(url: str) -> str:
+def plain_url(url: str) -> str:
     """A URL that libpq reads, whether or not it carries SQLAlchemy's driver name."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 

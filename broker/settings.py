@@ -40,7 +40,9 @@ class Settings(BaseSettings):
         None, description="PostgreSQL URL of the web process. Unset: an embedded PostgreSQL under BROKER_VAR is started."
     )
     database_admin_url: SecretStr | None = Field(
-        None, description="PostgreSQL URL of the owner of the tables, used by `broker migrate` alone. Default: BROKER_DATABASE_URL."
+        None,
+        description="PostgreSQL URL of the owner of the tables, used by `broker migrate`, and by the worker to scrub after a destruction. "
+        "Default: BROKER_DATABASE_URL.",
     )
     database_log_url: SecretStr | None = Field(None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL.")
     database_pool: int = Field(8, ge=2, le=200, description="Connections that one process keeps for requests, and as many for releases.")
@@ -128,6 +130,11 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(None, description="Bearer token for GET /metrics (Prometheus). Unset: there is no such address.")
     obligation_grace_days: int = Field(
         7, ge=0, le=365, description="Days that an obligation or a recall may be overdue before the recipient's grant is suspended."
+    )
+    shred_list: Path | None = Field(
+        None,
+        description="File that names the patients whose keys were destroyed, kept apart from the database and its backups. "
+        "Unset: shredded.ndjson under BROKER_VAR.",
     )
     recall_days: int = Field(15, ge=1, le=365, description="Days within which a recipient must say what it did about a recall.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")

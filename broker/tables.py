@@ -20,6 +20,7 @@ SLICES = (
     "telemedicine",
     "incidents",
     "obligations",
+    "retention",
 )
 
 for _slice in SLICES:

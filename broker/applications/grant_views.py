@@ -52,9 +52,18 @@ class GrantRegister:
             valid_from=grant.valid_from,
             valid_until=grant.valid_until,
             types=types_within(Terms.from_json(grant.terms), self.types_of),
-            patients=tuple(records.open_vault(session, self.keys, patient_key).fhir_id for patient_key in members.all()),
+            patients=tuple(name for patient_key in members.all() if (name := self._fhir_id(session, patient_key)) is not None),
             consents=tuple(grant.consents),
         )
+
+    def _fhir_id(self, session: Session, patient_key: UUID) -> str | None:
+        """None for a patient whose key was destroyed: a grant about several goes on for the others."""
+        try:
+            return records.open_vault(session, self.keys, patient_key).fhir_id
+        except records.RecordUnreadable:
+            if records.is_shredded(session, patient_key):
+                return None
+            raise
 
 
 def types_within(terms: Terms, types_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ from broker.applications.deciding import (
 from broker.applications.delegations import delegate
 from broker.applications.delegations import end as end_delegation
 from broker.applications.delegations import of_caller as delegations
+from broker.applications.destroying import applications_about, destroy_texts
 from broker.applications.differences import between as differences
 from broker.applications.drafts import draft, patients_of, typed_patients, update
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
@@ -99,6 +100,7 @@ __all__ = [
     "agree",
     "agreement_versions",
     "agreements",
+    "applications_about",
     "approve",
     "attach",
     "attachment_name",
@@ -112,6 +114,7 @@ __all__ = [
     "decided_between",
     "delegate",
     "delegations",
+    "destroy_texts",
     "detach",
     "differences",
     "draft",

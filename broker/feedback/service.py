@@ -21,7 +21,19 @@ from broker.feedback.models import Feedback
 from broker.feedback.rules import Answers, check_answers, due_at, is_overdue
 from broker.identity.access import Action, PersonCaller, ReleaseCaller
 
-__all__ = ["Answers", "answered", "between", "comment_of", "due_at", "give", "give_as_client", "holds", "of_application", "overdue_at"]
+__all__ = [
+    "Answers",
+    "answered",
+    "between",
+    "comment_of",
+    "destroy_comments",
+    "due_at",
+    "give",
+    "give_as_client",
+    "holds",
+    "of_application",
+    "overdue_at",
+]
 
 
 def give(session: Session, keys: Keys, caller: PersonCaller, ref: str, answers: Answers) -> Feedback:
@@ -99,6 +111,13 @@ def _store(session: Session, row: Feedback, *, event: Event) -> Feedback:
     session.flush()
     audit.record(session, event)
     return row
+
+
+def destroy_comments(session: Session, patient_key: UUID) -> int:
+    """Forget the words of every report on an application about the patient; how many. The answers by code stay."""
+    numbers = [one.number for one in applications.by_id(session, applications.applications_about(session, patient_key))]
+    statement = sa.update(Feedback).where(col(Feedback.application).in_(numbers), col(Feedback.comment_sealed).is_not(None))
+    return len(session.execute(statement.values(comment_sealed=None).returning(col(Feedback.id))).all())
 
 
 def of_application(session: Session, number: str) -> list[Feedback]:

@@ -51,6 +51,7 @@ class Action(StrEnum):
     ORGANIZATION_WRITE = "organization.write"
     PERSON_WRITE = "person.write"
     CLIENT_WRITE = "client.write"  #: register, suspend, change the keys of clients
+    DESTRUCTION_ORDER = "destruction.order"  #: hold, propose and approve the destruction of data
     INCIDENT_READ = "incident.read"  #: incidents, violations, risks, corrective actions; whoever is signed in may report one
     INCIDENT_HANDLE = "incident.handle"  #: assess, contain, notify, investigate, close
 
@@ -77,6 +78,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.WORKFORCE_WRITE,
             Action.INCIDENT_READ,
             Action.INCIDENT_HANDLE,
+            Action.DESTRUCTION_ORDER,
         }
     ),
     Role.AUDITOR: frozenset(

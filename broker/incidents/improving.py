@@ -87,10 +87,11 @@ def adverse_events(session: Session, caller: PersonCaller, *, limit: int = 100) 
 
 def as_fhir(session: Session, keys: Keys, row: AdverseEventRow) -> dict[str, Any]:
     """The event as FHIR R4 AdverseEvent (hl7.org/fhir/R4/adverseevent.html), its cause as ``suspectEntity`` text and description."""
-    vault = records.open_vault(session, keys, row.patient_key)
+    # Of a patient whose key was destroyed the codes stay, and the words are gone.
+    vault = None if records.is_shredded(session, row.patient_key) else records.open_vault(session, keys, row.patient_key)
 
     def words(field: str, sealed: bytes | None) -> str | None:
-        return None if sealed is None else unseal(vault.data_key, sealed, _bound(row.id, field)).decode()
+        return None if sealed is None or vault is None else unseal(vault.data_key, sealed, _bound(row.id, field)).decode()
 
     cause = words("root-cause", row.root_cause_sealed)
     told = words("told", row.told_sealed) or ""
@@ -100,7 +101,7 @@ def as_fhir(session: Session, keys: Keys, row: AdverseEventRow) -> dict[str, Any
         "actuality": "actual",
         "category": [{"coding": [{"system": f"{_SYSTEM}adverse-event-category", "code": row.category}]}],
         "event": {"text": told if cause is None else f"{told}\n根本原因 / root cause: {cause}"},
-        "subject": {"reference": f"Patient/{vault.fhir_id}"},
+        "subject": {"display": "destroyed"} if vault is None else {"reference": f"Patient/{vault.fhir_id}"},
         "date": row.occurred_at.isoformat(timespec="seconds"),
         "recordedDate": row.reported_at.isoformat(timespec="seconds"),
         "seriousness": {"coding": [{"system": f"{_SYSTEM}adverse-event-seriousness", "code": row.seriousness}]},

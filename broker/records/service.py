@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
-from broker.records.errors import RecordUnreadable
+from broker.records.errors import RecordUnreadable, UnknownPatient
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import all_of, match, resource_of
@@ -13,6 +13,7 @@ from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
+from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, unwrap
 from broker.records.whole import whole
@@ -31,6 +32,7 @@ __all__ = [
     "Refused",
     "Report",
     "Row",
+    "UnknownPatient",
     "Vault",
     "Window",
     "all_of",
@@ -44,6 +46,7 @@ __all__ = [
     "ingest",
     "ingest_bundle",
     "is_frozen",
+    "is_shredded",
     "label_tokens",
     "labels_for",
     "match",
@@ -54,6 +57,8 @@ __all__ = [
     "read_linked",
     "read_one",
     "resource_of",
+    "shred",
+    "shred_again",
     "spoken",
     "unwrap",
     "vault",
