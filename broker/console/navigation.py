@@ -24,6 +24,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/endorse", N_("To endorse"), action=Action.APPLICATION_ENDORSE),
     Entry("/console/applications", N_("My applications"), action=Action.APPLICATION_WRITE),
     Entry("/console/exchanges", N_("Exchanges"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
+    Entry("/console/consultations", N_("Consultations"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.AUDITOR)),
     Entry("/console/account", N_("My account")),
 )
 

@@ -46,6 +46,13 @@ DONE = {
     "narrow": N_("Approved in part. The recipient's system may fetch what remains."),
     "assess": N_("Assessed again, as consents and policies are now."),
     "feedback": N_("Thank you: your feedback is on record."),
+    "booked": N_("Booked. The consultant is asked to confirm."),
+    "consultation-confirm": N_("Confirmed."),
+    "consultation-identify": N_("The identity check is on record."),
+    "consultation-open": N_("The consultation has begun; the data are open."),
+    "consultation-close": N_("The consultation has ended; nothing leaves any more."),
+    "consultation-follow-up": N_("The follow-up is on record."),
+    "consultation-cancel": N_("Cancelled; nothing leaves under this exchange any more."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.console import applying, deciding, entrance, exchange, lists
+from broker.console import applying, consultations, deciding, entrance, exchange, lists
 from broker.console.desk import Desk
 from broker.console.pages import Pages
 from broker.errors import BrokerError
@@ -18,6 +18,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     applying.build_router,
     deciding.build_router,
     exchange.build_router,
+    consultations.build_router,
 )
 
 #: Errors under this path are pages.

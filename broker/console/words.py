@@ -93,6 +93,34 @@ DATA_PROBLEM = {
     "other": N_("Other"),
 }
 
+CONSULTATION = {
+    "booked": N_("To be confirmed"),
+    "confirmed": N_("Confirmed by the consultant"),
+    "open": N_("Under way, data open"),
+    "closed": N_("Ended"),
+    "followed-up": N_("Followed up"),
+    "cancelled": N_("Cancelled"),
+    "missed": N_("Missed"),
+}
+CONSULTATION_STEP = {
+    "book": N_("Booked"),
+    "confirm": N_("Confirmed by the consultant"),
+    "identify": N_("Identity checked"),
+    "open": N_("Consultation begun"),
+    "record": N_("Records received"),
+    "prescribe": N_("Prescription received"),
+    "close": N_("Ended"),
+    "follow-up": N_("Followed up"),
+    "cancel": N_("Cancelled"),
+}
+IDENTIFIED = {
+    "identity-card": N_("Identity card"),
+    "insurance-card": N_("Insurance card"),
+    "known-to-staff": N_("Known to the staff"),
+    "passport": N_("Passport"),
+    "video-and-card": N_("By video, with the identity card"),
+}
+
 #: Every table by the name under which pages ask.
 TABLES = MappingProxyType(
     {
@@ -110,6 +138,9 @@ TABLES = MappingProxyType(
         "kind": KIND,
         "purpose_met": PURPOSE_MET,
         "data_problem": DATA_PROBLEM,
+        "consultation": CONSULTATION,
+        "consultation_step": CONSULTATION_STEP,
+        "identified": IDENTIFIED,
     }
 )
 
@@ -120,7 +151,7 @@ TONES = MappingProxyType(
         "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "partial": "waiting", "urgent": "waiting",
         "approved": "good", "active": "good", "permit": "good", "sent": "good",
         "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
-        "failed": "quiet",
+        "failed": "quiet", "booked": "waiting", "confirmed": "good", "open": "good", "followed-up": "good", "cancelled": "quiet", "missed": "bad",
     }
 )  # fmt: skip
 
