@@ -20,6 +20,7 @@ from broker.errors import Problem
 from broker.identity.models import Client, Organization, Person
 from broker.policy.decision import Decision, Effect
 from broker.policy.facts import ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts
+from broker.workforce import service as workforce
 
 
 def recipient_facts(session: Session, recipient: str) -> RecipientFacts:
@@ -61,6 +62,8 @@ def judge(
         approved_by=approved_by,
     )
     recipient, requester = recipient_facts(session, terms.recipient), requester_facts(session, application.requester_id)
+    lineage = people.places(session, [terms.recipient])[terms.recipient].lineage
+    registered = workforce.facts(session, application.requester_id, lineage, at)
     judged = []
     for patient_key in patients:
         consent = means.consent_facts(session, patient_key, terms.recipient, terms.purpose, at)
@@ -73,6 +76,7 @@ def judge(
             requester=requester,
             patient=PatientFacts(key=patient_key.hex, match="certain"),
             consent=consent,
+            workforce=registered,
         )
         judged.append((patient_key, consent, means.engine.decide(facts)))
     return judged

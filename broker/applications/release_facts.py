@@ -16,7 +16,8 @@ from broker import clock
 from broker.applications.errors import GrantDamaged
 from broker.applications.lifecycle import GrantState, grant_state_at
 from broker.applications.terms import Terms, content_hash
-from broker.policy.facts import GrantFacts, RecipientFacts, RequesterFacts, RequestFacts
+from broker.policy.facts import GrantFacts, RecipientFacts, RequesterFacts, RequestFacts, WorkforceFacts
+from broker.workforce import service as workforce
 
 #: Columns of the one row, in order.
 COLUMNS = (
@@ -44,11 +45,13 @@ COLUMNS = (
     "requester_roles",
     "members",
     "recipient_lineage",
+    "held",
+    "demanded",
 )
 
 #: A grant that is tied to a window (``windows``) is suspended until it is opened, and over with it.
 #: An organisation is as suspended as any that it belongs to, as in ``identity.access.STANDING``.
-GRANT_FACTS_SQL = """
+GRANT_FACTS_SQL = f"""
 WITH RECURSIVE above (id, parent_id, status) AS (
     SELECT o.id, o.parent_id, o.status FROM organization o JOIN sharing_grant g ON g.recipient_id = o.id WHERE g.id = %(grant)s
     UNION
@@ -67,7 +70,9 @@ SELECT g.id, g.number,
        p.id AS requester_id, p.status = 'active' AS requester_active,
        ARRAY(SELECT DISTINCT r.role FROM role_held r WHERE r.person_id = p.id ORDER BY r.role) AS requester_roles,
        ARRAY(SELECT m.patient_key FROM grant_patient m WHERE m.patient_key = ANY(%(patients)s) AND m.grant_id = g.id) AS members,
-       ARRAY(SELECT id FROM above ORDER BY id) AS recipient_lineage
+       ARRAY(SELECT id FROM above ORDER BY id) AS recipient_lineage,
+       {workforce.HELD_SQL.format(person="p.natural_person", organizations="SELECT above.id FROM above")} AS held,
+       {workforce.DEMANDED_SQL} AS demanded
 FROM sharing_grant g
 JOIN organization o ON o.id = g.recipient_id
 JOIN person p ON p.id = g.requester_id
@@ -112,6 +117,7 @@ class GrantRow:
     grant: GrantFacts
     recipient: RecipientFacts
     requester: RequesterFacts
+    workforce: WorkforceFacts
     members: frozenset[UUID]
     recipient_lineage: frozenset[str]  #: the recipient and every organisation it is part of
 
@@ -157,6 +163,7 @@ def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None =
             roles=tuple(values["requester_roles"]) if values["requester_active"] else (),
             active=values["requester_active"],
         ),
+        workforce=workforce.facts_from(values["held"], values["demanded"], clock.epoch(at or clock.now())),
         members=frozenset(values["members"]),
         recipient_lineage=frozenset(values["recipient_lineage"]),
     )

@@ -32,4 +32,5 @@ def facts_of(*, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UU
             types=tuple(sorted(caller.types("r") | caller.types("s") | {*caller.narrowed("r"), *caller.narrowed("s")})),
         ),
         wanted_types=tuple(types),
+        workforce=grant.workforce,
     )

@@ -19,6 +19,7 @@ from broker.identity import service as identity
 from broker.identity.access import Role
 from broker.identity.models import Person
 from broker.notifications import service as notifications
+from broker.workforce.asked import DEMANDED_SQL, HELD_SQL, facts, facts_from
 from broker.workforce.codes import CODES, ENTERED, Register, Step
 from broker.workforce.errors import CredentialInvalid, NoSuchCredential, NotQualified
 from broker.workforce.models import Credential, Demand
@@ -26,6 +27,8 @@ from broker.workforce.rules import REMINDED, Entry, demanded, standing
 
 __all__ = [
     "CODES",
+    "DEMANDED_SQL",
+    "HELD_SQL",
     "CredentialInvalid",
     "NotQualified",
     "Register",
@@ -35,6 +38,8 @@ __all__ = [
     "change",
     "check",
     "demands",
+    "facts",
+    "facts_from",
     "find",
     "many",
     "of_caller",

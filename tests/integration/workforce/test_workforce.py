@@ -4,10 +4,12 @@ from datetime import date, timedelta
 
 import pytest
 from fastapi import FastAPI
+from psycopg.rows import dict_row
 from sqlmodel import select
 from starlette.testclient import TestClient
 
 from broker import clock, edge
+from broker.applications import service as applications
 from broker.audit.models import AuditEvent
 from broker.identity.models import Person
 from broker.notifications.models import Notification
@@ -17,6 +19,7 @@ from broker.workforce.errors import CredentialInvalid, NotQualified, TableUnread
 from broker.workforce.models import Credential
 from broker.workforce.routes import build_router
 from broker.workforce.service import Register, Step
+from tests.factories import applications as make
 from tests.factories import identity
 
 
@@ -78,6 +81,23 @@ def test_two_accounts_of_one_human_being_have_one_training(database, people):
         entered(session, other)
         assert lacking(session, people.applicant, Step.APPLY) == []
         assert [row.person_id for row in service.of_caller(session, natural)] == [other]
+
+
+def test_policy_is_told_of_the_person_and_the_institution(database, people):
+    with database.transaction() as session:
+        service.set_demands(session, "system", Step.RECEIVE, ["licence.institution"])
+        entered(session, people.applicant, code="licence.practice", days=30, scope=("心血管内科",))
+        before = service.facts(session, people.applicant, ["shengli-cardiology", "shengli"], clock.now())
+        assert before.held == ("licence.practice", "scope.practice")
+        assert before.required == ("licence.institution",)
+        entered(session, None, code="licence.institution", days=10, organization="shengli")
+        entered(session, None, code="licence.research-ethics", days=10, organization="qingyuan")
+        found = service.facts(session, people.applicant, ["shengli-cardiology", "shengli"], clock.now())
+        assert found.held == ("licence.institution", "licence.practice", "scope.practice")
+        end = clock.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=11)
+        assert found.valid_until == clock.epoch(end)
+        later = service.facts(session, people.applicant, ["shengli-cardiology", "shengli"], end)
+        assert (later.held, later.expired) == (("licence.practice", "scope.practice"), ("licence.institution",))
 
 
 @pytest.mark.parametrize(
@@ -238,3 +258,24 @@ def test_the_registers_over_http(own, web):
     with own.database.transaction() as session:
         happened = {event.type for event in session.exec(select(AuditEvent)).all()}
         assert {"workforce.entered", "workforce.changed", "workforce.demands-set"} <= happened
+
+
+def test_a_licence_withdrawn_after_approval_stops_the_next_release(database, means, people, patients):
+    """The same question at every release, in the query that fetches the grant: no answer is older than the release (TM-5.1, ID-2.2)."""
+    with database.transaction() as session:
+        row = entered(session, people.applicant, code="licence.practice", days=None, scope=("内科",))
+        grant = make.approved(session, means, people)
+
+        def asked():
+            cursor = session.connection().connection.driver_connection.cursor(row_factory=dict_row)
+            session.flush()
+            found = cursor.execute(applications.GRANT_FACTS_SQL, {"grant": grant.id, "patients": []}).fetchone()
+            return applications.grant_from_row(found).workforce
+
+        assert asked().held == ("licence.practice", "scope.practice")
+        service.change(session, "system", Register.QUALIFICATION, row.id, "withdrawn")
+        assert (asked().held, asked().expired) == ((), ("licence.practice", "scope.practice"))
+        entered(session, people.applicant, days=1)
+        entered(session, None, code="licence.institution", days=9, organization="shengli")
+        assert asked().held == ("licence.institution", "training.privacy")
+        assert asked().required == ("training.privacy",)

@@ -61,3 +61,12 @@ def test_a_licence_with_a_scope_is_a_scope_of_practice():
     assert SCOPE in standing([Entry("licence.practice", "active", 10, scoped=True)], 9).held
     assert SCOPE in standing([Entry("licence.practice", "active", 10, scoped=True)], 10).expired
     assert SCOPE not in standing([Entry("licence.practice", "active", 10)], 9).held
+
+
+def test_the_codes_are_those_of_policy():
+    """A profile can only require what the registers can hold, under the same name."""
+    import json
+    from pathlib import Path
+
+    data = json.loads((Path(__file__).resolve().parents[3] / "policies" / "data" / "workforce.json").read_text(encoding="utf-8"))
+    assert {code: (one["name"]["en"], one["name"]["zh"]) for code, one in data.items()} == CODES
