@@ -179,7 +179,12 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     edge.install(app, max_body_bytes=chosen.max_body_bytes)
     catalogue = policy.catalogue()
     for router in (
-        identity_router(settings=chosen, keys=installation.keys, grants=GrantRegister(installation.keys, catalogue.types_of)),
+        identity_router(
+            settings=chosen,
+            keys=installation.keys,
+            grants=GrantRegister(installation.keys, catalogue.types_of),
+            residual=consent_residual(installation.keys),
+        ),
         notifications_router(keys=installation.keys, settings=chosen),
         workforce_router(),
         log_router(require(Action.LOG_READ)),
@@ -278,6 +283,15 @@ def consent_wording(catalogue: policy.Catalogue) -> consent.Wording:
         classes={code: (one.name.zh, one.name.en) for code, one in catalogue.classes.items()},
         types=catalogue.types_of,
     )
+
+
+def consent_residual(keys: Keys) -> Callable[[Any, str, str, str], list[dict[str, Any]]]:
+    """What a patient's consents leave to be enforced, as IHE PCF writes it: consent's answer, handed to introspection."""
+
+    def of(session: Any, patient: str, recipient: str, purpose: str) -> list[dict[str, Any]]:
+        return consent.residual_for(session, keys, patient, recipient, purpose)
+
+    return of
 
 
 def consent_facts(keys: Keys) -> Any:

@@ -13,11 +13,13 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.consent.compiled import Residual
+from broker.consent.pcf import FORBID_ALL, residual_of
 from broker.consent.residual import Use, facts_for
 from broker.consent.sealing import opened
 from broker.consent.teams import MAX_TEAMS, Team, settled, teams_named, teams_within
 from broker.crypto import Keys, KeyUnusable
 from broker.identity import service as identity
+from broker.identity.errors import UnknownOrganization
 from broker.policy.facts import ConsentFacts
 from broker.records import service as records
 
@@ -88,3 +90,18 @@ def stored_teams(session: Session, keys: Keys, wanted: Iterable[str]) -> dict[st
             found[reference] = orjson.loads(body)
             waiting += sorted(teams_within(found[reference]))
     return found
+
+
+def residual_for(session: Session, keys: Keys, patient: str, recipient: str, purpose: str) -> list[dict[str, Any]]:
+    """What a patient's consents leave to be enforced for an organisation and a purpose now, as IHE PCF writes it.
+
+    Forbids all for a patient or an organisation that isn't known.
+    """
+    patient_key = records.find_patient(session, keys, patient)
+    if patient_key is None:
+        return [FORBID_ALL]
+    try:
+        use = use_of(session, recipient, purpose, clock.now())
+    except UnknownOrganization:
+        return [FORBID_ALL]
+    return residual_of(*settle(session, keys, in_force(session, records.open_vault(session, keys, patient_key)), use))

@@ -6,7 +6,7 @@ from broker.consent.background import background
 from broker.consent.disclosures import Recorded, disclosure, disclosures, record_disclosure
 from broker.consent.enforceability import Report, examine
 from broker.consent.filing import Filed, Revoked, file, revoke
-from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residuals, residuals_from_rows, settle, use_of
+from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residual_for, residuals, residuals_from_rows, settle, use_of
 from broker.consent.register import Found, Shown, history, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
@@ -43,6 +43,7 @@ __all__ = [
     "in_force",
     "read",
     "record_disclosure",
+    "residual_for",
     "residuals",
     "residuals_from_rows",
     "revoke",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlmodel import Session
@@ -105,6 +106,10 @@ class GrantView:
     def usable(self, at: datetime) -> bool:
         """Whether tokens may be given and are good under it at this moment."""
         return self.status == "active" and self.valid_from <= at < self.valid_until
+
+
+#: (session, FHIR id of the patient, recipient, purpose) → IHE PCF ``residual``: what the patient's consents leave to be enforced.
+Residual = Callable[[Session, str, str, str], list[dict[str, Any]]]
 
 
 class GrantReader(Protocol):

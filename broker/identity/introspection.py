@@ -41,6 +41,7 @@ class Introspection(IntrospectionEndpoint):
 
     CLIENT_AUTH_METHODS = (METHOD, "bearer")
     server: Server
+    enforces = False  #: whether the asker is a resource server of the hospital
 
     def authenticate_endpoint_client(self, request: FormRequest) -> Registered:
         """The client that asks, by assertion, or by an access token of its own where there is no assertion.
@@ -79,8 +80,17 @@ class Introspection(IntrospectionEndpoint):
         """
         if request.bearer is not None:
             return token.caller.client_id == request.bearer.client_id and token.caller.grant_id == request.bearer.grant_id
+        self.enforces = client.resource_server
         return token.caller.client_id == client.id or client.resource_server
 
     def introspect_token(self, token: LiveToken) -> dict[str, Any]:
-        """What the token says."""
-        return {"active": True, "token_type": "DPoP" if "cnf" in token.claims else "Bearer", **token.claims}
+        """What the token says; to a resource server also what the patient's consents leave to be enforced (IHE PCF ``residual``).
+
+        It says what a patient withholds, so that it stands neither in the token, which its client can read, nor in an answer to others.
+        """
+        claims = dict(token.claims)
+        pcf = claims.get("extensions", {}).get("ihe_pcf")
+        if self.enforces and pcf and self.server.residual is not None:
+            left = self.server.residual(self.server.session, pcf["patient_id"], token.caller.organization_id, token.caller.purpose)
+            claims["extensions"] = {**claims["extensions"], "ihe_pcf": {**pcf, "residual": left}}
+        return {"active": True, "token_type": "DPoP" if "cnf" in claims else "Bearer", **claims}

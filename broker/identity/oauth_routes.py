@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from broker.crypto import Keys
 from broker.database import SessionDep
 from broker.identity import access_token, discovery
-from broker.identity.callers import GrantReader
+from broker.identity.callers import GrantReader, Residual
 from broker.identity.client_assertion import ASSERTION_TYPE
 from broker.identity.client_credentials import ApplicationGrant
 from broker.identity.introspection import Introspection
@@ -39,12 +39,12 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader) -> APIRouter:
+def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader, residual: Residual | None = None) -> APIRouter:
     """The routes of the authorization server."""
     router = APIRouter(tags=["oauth2"])
 
     def server(session: SessionDep) -> Server:
-        made = Server(session, settings, keys, grants)
+        made = Server(session, settings, keys, grants, residual)
         made.register_grant(ApplicationGrant)
         made.register_endpoint(Introspection)
         made.register_endpoint(Revocation)

@@ -24,7 +24,7 @@ from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.identity import access_token, dpop, jose, login, oauth_store, published_keys, rules
 from broker.identity.bearer import caller_in, token_in
-from broker.identity.callers import GrantReader, NotAuthenticatedReason, ReleaseCaller
+from broker.identity.callers import GrantReader, NotAuthenticatedReason, ReleaseCaller, Residual
 from broker.identity.client_assertion import METHOD, AssertionRefused, authenticate, unverified_client_id
 from broker.identity.oauth_form import Form, FormRefused
 from broker.identity.oauth_store import Registered
@@ -89,9 +89,10 @@ class Refused(OAuth2Error):
 class Server(AuthorizationServer):
     """The authorization server of one request: who asks is proved with ``private_key_jwt`` and nothing else."""
 
-    def __init__(self, session: Session, settings: Settings, keys: Keys, grants: GrantReader) -> None:
+    def __init__(self, session: Session, settings: Settings, keys: Keys, grants: GrantReader, residual: Residual | None = None) -> None:
         super().__init__()  # scopes_supported stays None: exact strings can't say application:SA-… (scopes.py judges).
         self.session, self.settings, self.keys, self.grants = session, settings, keys, grants
+        self.residual = residual
         self.issuer = access_token.issuer(settings)
         self.token_endpoint = f"{self.issuer}/oauth2/token"
         self.register_client_auth_method(METHOD, self._by_assertion)

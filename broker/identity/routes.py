@@ -15,7 +15,7 @@ from broker.errors import Forbidden, NotAuthenticated
 from broker.identity import login, models, schemas, service
 from broker.identity.access import CHALLENGE, Person, PersonCaller, raise_locked, require
 from broker.identity.bearer import token_in
-from broker.identity.callers import GrantReader
+from broker.identity.callers import GrantReader, Residual
 from broker.identity.oauth_routes import build_oauth_router
 from broker.identity.roles import Action, permitted
 from broker.settings import Settings
@@ -28,10 +28,13 @@ ClientWriter = Annotated[PersonCaller, Depends(require(Action.CLIENT_WRITE))]
 router = APIRouter(prefix="/api/v1", tags=["identity"], dependencies=[STRICT])
 
 
-def build_router(*, settings: Settings, keys: Keys, grants: GrantReader) -> APIRouter:
-    """Every route of identity. ``grants`` tells what a token may be bound to; applications implement it."""
+def build_router(*, settings: Settings, keys: Keys, grants: GrantReader, residual: Residual | None = None) -> APIRouter:
+    """Every route of identity. ``grants`` tells what a token may be bound to; applications implement it.
+
+    ``residual``: what the consents leave to be enforced (IHE PCF), told to the hospital's own resource servers.
+    """
     whole = APIRouter()
-    whole.include_router(build_oauth_router(settings, keys, grants))
+    whole.include_router(build_oauth_router(settings, keys, grants, residual))
     whole.include_router(router)
     return whole
 

@@ -411,3 +411,20 @@ def test_a_consent_of_r5_is_filed_enforced_and_kept_as_given(database, keys, hou
     assert evaluate_base(residuals, use()).effect is Effect.PERMIT
     assert evaluate_base(residuals, use(actors=frozenset({"Organization/renhe"}))).effect is Effect.DENY  # The opposite of its decision.
     assert gate_for(residuals, use()).verdict(ResourceFacts("Condition", "c", ("R", "PSY"))).effect is Effect.DENY
+
+
+def test_what_is_left_to_enforce_is_that_of_the_consents_in_force(database, keys, house):
+    """``ihe_pcf.residual``, by the registry: by recipient and purpose, and nothing for whom it does not know."""
+    with database.transaction() as session:
+        filed = factory.file(session, keys, factory.sharing(factory.provision("deny", factory.labels("HIV"))))
+        (rule,) = service.residual_for(session, keys, "p1", "shengli-cardiology", "TREAT")
+        assert (rule["type"], rule["securityLabel"][0]["code"]) == ("forbid", "HIV")
+        for patient, recipient, purpose in (
+            ("p1", "renhe", "TREAT"),
+            ("p1", "shengli", "HRESCH"),
+            ("nobody", "shengli", "TREAT"),
+            ("p1", "nobody", "TREAT"),
+        ):
+            assert service.residual_for(session, keys, patient, recipient, purpose) == [{"type": "forbid"}]
+        service.revoke(session, keys, filed.id, patient=None, actor="person:test")
+        assert service.residual_for(session, keys, "p1", "shengli", "TREAT") == [{"type": "forbid"}]

@@ -1,5 +1,7 @@
 """Introspection and revocation: what is taken away is gone at once, and nobody sees what isn't theirs (d3, RFC 7662, RFC 7009)."""
 
+import base64
+import json
 import threading
 import time
 from datetime import timedelta
@@ -124,6 +126,19 @@ def test_a_resource_server_of_the_hospital_sees_them_and_an_ordinary_client_of_i
     token = house.token()
     assert introspect(house, token, client_id=server_id, jwk=server_key).json()["active"] is True
     assert is_inactive(introspect(house, token, client_id=plain_id, jwk=plain_key))
+
+
+def test_what_the_consents_leave_to_be_enforced_is_told_to_a_resource_server_and_to_nobody_else(house):
+    """IHE PCF ``residual`` says what the patient withholds: neither the token nor an answer to its own client may."""
+    with house.database.transaction() as session:
+        server, server_key = make.client_with_key(session, resource_server=True)
+        server_id = server.id
+    token = house.token()
+    told = introspect(house, token, client_id=server_id, jwk=server_key).json()["extensions"]["ihe_pcf"]
+    assert told["residual"] == [{"type": "forbid", "asked": [told["patient_id"], "shengli", house.grant.purpose]}]
+    assert "residual" not in introspect(house, token).json()["extensions"]["ihe_pcf"]
+    payload = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert "residual" not in payload["extensions"]["ihe_pcf"]
 
 
 def test_who_is_not_authenticated_gets_401(house):
