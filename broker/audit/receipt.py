@@ -50,12 +50,17 @@ def parse(text: str) -> Receipt:
 
 
 def check(text: str, entry: bytes, verifier: Verifier) -> Checkpoint:
-    """The checkpoint that the receipt stands on, when it shows that ``entry`` is in this log.
+    """The checkpoint that the receipt stands on, when it shows that ``entry`` is in this log."""
+    return check_hash(text, leaf_hash(entry), verifier)
+
+
+def check_hash(text: str, leaf: bytes, verifier: Verifier) -> Checkpoint:
+    """The same for an entry of which only the leaf hash is known.
 
     Steps: 1 read the receipt, 2 open its checkpoint with the log's key, 3 follow the proof from the entry to the root.
     Raises NoteInvalid, SignatureInvalid or ProofInvalid.
     """
     receipt = parse(text)
     checkpoint = Checkpoint.opened(receipt.checkpoint_note, verifier)
-    check_inclusion(receipt.index, checkpoint.size, leaf_hash(entry), receipt.hashes, checkpoint.root)
+    check_inclusion(receipt.index, checkpoint.size, leaf, receipt.hashes, checkpoint.root)
     return checkpoint

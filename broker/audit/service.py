@@ -30,6 +30,7 @@ __all__ = [
     "Transmission",
     "Unfinished",
     "backlog",
+    "entries_of_release",
     "event_row",
     "follow",
     "proof",
@@ -107,6 +108,12 @@ def proof(session: Session, event_id: UUID) -> str:
     except ProofInvalid as error:
         raise LogDamaged(f"entry {index} is not under the signed root") from error
     return receipt.write(index, hashes, published.note)
+
+
+def entries_of_release(session: Session, release_id: UUID) -> list[tuple[UUID, bytes]]:
+    """Id and leaf hash of each event about a release, oldest first. Not the leaf: it says what was held back."""
+    rows = store.raw(session).execute("SELECT id, leaf FROM audit_event WHERE release_id = %s ORDER BY xid, seq", (release_id,))
+    return [(row[0], leaf_hash(row[1].encode())) for row in rows.fetchall()]
 
 
 def published_checkpoint(session: Session) -> str | None:

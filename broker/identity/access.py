@@ -22,6 +22,7 @@ from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import Forbidden, NotAuthenticated
 from broker.identity import login
+from broker.identity.access_token import signing_key
 from broker.identity.bearer import Unproven, caller_for, caller_from, claims_of, proof_of, release_caller, standing_query, token_in
 from broker.identity.callers import GrantReader, GrantView, NotAuthenticatedReason, PersonCaller, ReleaseCaller
 from broker.identity.errors import LoginLocked
@@ -48,6 +49,7 @@ __all__ = [
     "proof_of",
     "release_caller",
     "require",
+    "signing_key",
     "standing_query",
 ]
 

@@ -50,7 +50,7 @@ def bound_token_in(authorization: str | None) -> str | None:
     return match[1] if match else None
 
 
-def caller_of(claims: dict[str, Any], organization_id: str) -> ReleaseCaller:
+def caller_of(claims: dict[str, Any], organization_id: str, encryption_jwk: dict[str, Any] | None = None) -> ReleaseCaller:
     """The caller that verified claims speak of."""
     return ReleaseCaller(
         client_id=claims["client_id"],
@@ -61,6 +61,7 @@ def caller_of(claims: dict[str, Any], organization_id: str) -> ReleaseCaller:
         scopes=parse_granted(claims["scope"]),
         jti=claims["jti"],
         expires_at=claims["exp"],
+        encryption_jwk=encryption_jwk,
     )
 
 
@@ -121,8 +122,8 @@ async def proof_of(
 def _judged(row: Any, claims: dict[str, Any], settings: Settings) -> ReleaseCaller | NotAuthenticatedReason:
     if row is None:
         return refused(settings, "token-unknown")
-    standing, organization_id = row.values() if isinstance(row, dict) else row
-    return caller_of(claims, organization_id) if standing == "good" else refused(settings, standing)
+    standing, organization_id, encryption_jwk = row.values() if isinstance(row, dict) else row
+    return caller_of(claims, organization_id, encryption_jwk) if standing == "good" else refused(settings, standing)
 
 
 def standing_query(claims: dict[str, Any]) -> tuple[str, dict[str, str]]:

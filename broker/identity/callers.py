@@ -52,6 +52,7 @@ class ReleaseCaller:
     scopes: tuple[SmartScope, ...]
     jti: str
     expires_at: int  #: epoch seconds
+    encryption_jwk: dict[str, Any] | None = field(default=None, compare=False)  #: pinned public key that single Bundles are encrypted to
 
     @property
     def actor(self) -> str:

@@ -60,6 +60,8 @@ class Ready:
     held_back: int  #: resources of the asked types that were withheld
     digest: str  #: SHA-256 of the body, hex
     etag: str = ""  #: of a single resource
+    signature: str = ""  #: detached JWS over the Bundle, of a release that is one
+    encrypted: bool = False  #: whether the body is a JWE around the Bundle that digest and signature are about
     unchanged: bool = False  #: the caller has this version already, so that nothing is sent again
 
     def unless(self, has: str) -> Ready:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from broker import clock
 from broker.crypto import Keys, digest
-from broker.release import bundle, paging
+from broker.release import bundle, packaging, paging
 from broker.release.answers import Form, Ready
 from broker.release.collect import Page
 from broker.release.query import Wanted
@@ -25,8 +27,12 @@ def made_ready(
     release: UUID,
     bound: paging.Bound,
     obligations: Sequence[Mapping[str, object]],
+    encrypt_to: Mapping[str, Any] | None = None,
 ) -> Ready:
-    """The body, what is in it, and its digest. ``bound``: what a link to the next page is sealed to."""
+    """The body, what is in it, and its digest. ``bound``: what a link to the next page is sealed to.
+
+    A release that is one Bundle is signed and, where the recipient has a pinned key, encrypted to it (``packaging``).
+    """
     if form is Form.RESOURCE:
         item = page.items[0]
         # What _elements left of it is another representation, which a cache must not take for the whole.
@@ -47,4 +53,8 @@ def made_ready(
         release=release, kind="collection" if form is Form.COLLECTION else "searchset", base_url=settings.base_url, at=clock.now(),
         resources=page.resources, labels=page.labels, obligations=obligations, links=links, total=total, certain=form is Form.MATCH,
     )  # fmt: skip
-    return Ready(release, body, page.items, page.held_back, digest(body))
+    ready = Ready(release, body, page.items, page.held_back, digest(body))
+    if form is not Form.COLLECTION:
+        return ready
+    sealed = body if encrypt_to is None else packaging.encrypted(encrypt_to, body)
+    return replace(ready, body=sealed, signature=packaging.signature(keys, body), encrypted=encrypt_to is not None)

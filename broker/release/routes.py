@@ -23,7 +23,7 @@ from broker.fhir import definitions
 from broker.fhir.parse import read_json
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
-from broker.release import match_request, pacing, query, receipts, service
+from broker.release import match_request, pacing, packaging, query, receipts, service
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.capability import statement
 from broker.release.delivery import deliver
@@ -84,7 +84,9 @@ def _headers(parts: Parts, request: Request, form: Form, ready: Ready) -> dict[s
         headers["ETag"] = ready.etag
     if ready.unchanged:
         return headers
-    headers |= {"Content-Type": FHIR_JSON, "Content-Length": str(len(ready.body))}
+    headers |= {"Content-Type": packaging.JOSE if ready.encrypted else FHIR_JSON, "Content-Length": str(len(ready.body))}
+    if ready.signature:
+        headers["Release-Signature"] = ready.signature
     if form is Form.RESOURCE:
         changed = orjson.loads(ready.body)["meta"]["lastUpdated"]
         headers["Last-Modified"] = format_datetime(datetime.fromisoformat(changed).astimezone(UTC), usegmt=True)
@@ -232,6 +234,11 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
     @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
     async def manifest(request: Request, release_id: str) -> dict[str, Any]:
         return await receipts.manifest(request.app.state.parts, _authorization(request), await _proven(request), release_id)
+
+    @router.get("/releases/{release_id}/provenance", summary="Who signed a release, as FHIR Provenance", tags=["release"])
+    async def provenance(request: Request, release_id: str) -> Response:
+        document = await receipts.provenance(request.app.state.parts, _authorization(request), await _proven(request), release_id)
+        return Response(document, media_type=FHIR_JSON)
 
     @router.get("/releases/{release_id}/receipt", summary="Inclusion proof of a release", tags=["release"], response_class=PlainTextResponse)
     async def receipt(request: Request, release_id: str) -> Response:

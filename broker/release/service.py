@@ -111,6 +111,7 @@ class _Permitted:
     after: tuple[str, UUID] | None
     recipient: str
     wanted: Wanted  #: as far as the token's granular scopes reach
+    encrypt_to: dict[str, Any] | None  #: the recipient's pinned key
 
 
 async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
@@ -276,6 +277,8 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     if wanted.types and not any(name in plan.types for name in wanted.types):
         return refused(Kind.REFUSED, "necessity.type-not-permitted", decision=decision)
 
+    if ask.form is Form.COLLECTION and caller.encryption_jwk is not None and caller.encryption_jwk.get("exp", at + 1) <= at:
+        return refused(Kind.REFUSED, "recipient.encryption-key-expired", decision=decision)
     if unseen := query.hidden(wanted, {name: kept.elements for name, kept in plan.types.items()}):
         return _Refused(replace(unseen, decision=decision), common)
 
@@ -287,7 +290,18 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     counted = grant.grant.releases_limit is not None or grant.grant.releases_used == 0
     narrowed = query.narrowed(wanted, caller.narrowed(_letter(ask.form)))
     return _Permitted(
-        common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id, narrowed
+        common,
+        decision,
+        plan,
+        vault,
+        said.gate,
+        grant.request.lawful_basis == "consent",
+        counted,
+        bound,
+        after,
+        grant.recipient.id,
+        narrowed,
+        caller.encryption_jwk,
     )
 
 
@@ -326,8 +340,10 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
         await _recorded(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
         return Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("resource.withheld-or-unknown",))
     obligations = permitted.plan.obligations
-    ready = made_ready(parts.settings, parts.keys, ask.form, wanted, page, release=release_id, bound=permitted.bound, obligations=obligations)
-    ready = ready.unless(ask.unless)
+    ready = made_ready(
+        parts.settings, parts.keys, ask.form, wanted, page,
+        release=release_id, bound=permitted.bound, obligations=obligations, encrypt_to=permitted.encrypt_to,
+    ).unless(ask.unless)  # fmt: skip
 
     # 7 send
     complete = await send(ready)
@@ -359,10 +375,11 @@ async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spen
 
 _INSERT_RELEASE = """
 INSERT INTO release
-  (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest)
+  (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest,
+   signature)
 VALUES
   (%(patient_key)s, %(id)s, %(grant_id)s, %(application)s, %(client_id)s, %(intent)s, %(sent_at)s, %(outcome)s, %(items)s, %(held_back)s,
-   %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s)
+   %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s, %(signature)s)
 """
 
 
@@ -374,6 +391,7 @@ async def _outcome(connection: Connection, permitted: _Permitted, ready: Ready, 
         "application": permitted.common.application, "client_id": permitted.bound.client, "intent": intent, "sent_at": clock.now(),
         "outcome": "sent" if complete else "partial", "items": len(ready.items), "held_back": ready.held_back, "body_bytes": len(ready.body),
         "digest": ready.digest, "plan": permitted.plan.fingerprint, "policy_revision": permitted.decision.revision, "manifest": manifest,
+        "signature": ready.signature or None,
     }  # fmt: skip
     event = outcome.sent(permitted.common, ready, permitted.plan, complete=complete, manifest=digest(manifest))
     async with connection.pipeline():

@@ -17,7 +17,9 @@ DOORS = {"service", "models", "access", "errors"}
 #: Pure values and pure functions that neighbours may hold in their hands: no I/O in them, so nothing is gone round.
 #: ``fhir`` keeps nothing and asks nobody, so these modules are its front door.
 VALUES = {
-    "audit": {"events"},
+    # Formats that anybody may check without the log: what a recipient's command does.
+    "audit": {"events", "note", "receipt", "tree"},
+    "release": {"receiving"},
     "policy": {"facts", "decision"},
     "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "checker", "residual"},
     "consent": {"residual"},

@@ -206,6 +206,7 @@ TABLE = {
     "POST /releases": "gate",
     "GET /releases/{release_id}": "client",
     "GET /releases/{release_id}/receipt": "client",
+    "GET /releases/{release_id}/provenance": "client",
     # -- the console --
     "GET /console/static/{version}/{name}": "public",
     "GET /console/login": "public",
