@@ -16,7 +16,7 @@ import psycopg
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from broker import __version__, clock, edge, jobs, metrics
+from broker import __version__, clock, edge, jobs, metrics, openapi
 from broker.applications import service as applications
 from broker.applications.routes import build_router as applications_router
 from broker.applications.service import GrantRegister, Means
@@ -43,6 +43,8 @@ from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, Pa
 from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
 from broker.release.beside import beside
+from broker.release.bulk import writing as bulk_exports
+from broker.release.bulk.routes import build_router as bulk_router
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
@@ -129,6 +131,7 @@ def background_jobs() -> list[jobs.Job]:
         *telemedicine.background(),
         *obligations.background(),
         *retention.background(),
+        *bulk_exports.background(),
     ]
 
 
@@ -209,6 +212,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
         retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),
+        bulk_router(),
         release_router(catalogue.types),
         transmissions_router(installation.keys),
         operations(installation),
@@ -217,7 +221,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     pages = console.build(_desk(app, installation, catalogue))
     app.include_router(pages.router)
     app.state.error_pages = {console.PREFIX: pages.error}
-    app.openapi = partial(_document, app, app.openapi)  # type: ignore[method-assign]
+    app.openapi = partial(openapi.document, app, app.openapi)  # type: ignore[method-assign]
     return app
 
 
@@ -245,35 +249,6 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         lawful_bases=bases,
         reasons=policy.reasons(),
     )
-
-
-def _document(app: FastAPI, plain: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document: what FastAPI finds in the routes, with the one form of errors that each path has and who calls it."""
-    if app.openapi_schema is None:
-        document = plain()
-        document["components"]["securitySchemes"]["client"] = {
-            "type": "http", "scheme": "bearer", "bearerFormat": "at+jwt", "description": "Access token from POST /oauth2/token.",
-        }  # fmt: skip
-        for path, operations in document["paths"].items():
-            for operation in operations.values():
-                _describe(path, operation)
-        for unused in ("HTTPValidationError", "ValidationError"):
-            document["components"]["schemas"].pop(unused, None)
-    return app.openapi_schema or {}
-
-
-def _describe(path: str, operation: dict[str, Any]) -> None:
-    responses = operation["responses"]
-    if "application/json" in responses.get("422", {}).get("content", {}):  # FastAPI's form of errors, which is never sent.
-        del responses["422"]
-    fhir = path.startswith("/fhir/") and ".well-known" not in path
-    errors = edge.FHIR_JSON if path.startswith("/fhir/") else edge.JSON if path.startswith("/oauth2/") else edge.PROBLEM_JSON
-    responses["default"] = {"description": "An error.", "content": {errors: {"schema": {"type": "object"}}}}
-    if fhir or path == "/releases":
-        for status in responses.keys() & {"200", "201"}:
-            responses[status]["content"] = {edge.FHIR_JSON: {"schema": {"type": "object"}}}
-    if path.startswith("/releases") or (fhir and "consent" not in operation.get("tags", ()) and path != "/fhir/metadata"):
-        operation["security"] = [{"client": []}]
 
 
 def consent_wording(catalogue: policy.Catalogue) -> consent.Wording:

@@ -25,6 +25,7 @@ SECRETS = (
     "opa_token",
     "opa_control_token",
     "bundle_signing_key",
+    "export_store_secret",
     "smtp_password",
     "metrics_token",
 )
@@ -137,6 +138,15 @@ class Settings(BaseSettings):
         "Unset: shredded.ndjson under BROKER_VAR.",
     )
     recall_days: int = Field(15, ge=1, le=365, description="Days within which a recipient must say what it did about a recall.")
+    export_hours: int = Field(24, ge=1, le=720, description="Hours for which the files of a bulk export can be fetched; then they are deleted.")
+    export_store: str | None = Field(
+        None,
+        description="Where the sealed files of bulk exports lie: `file:///folder` or `s3://bucket/prefix`. Unset: in PostgreSQL.",
+    )
+    export_store_endpoint: str | None = Field(None, description="Address of an S3-compatible store that isn't Amazon's.")
+    export_store_region: str | None = Field(None, description="Region of the S3 store.")
+    export_store_key: str | None = Field(None, description="Access key id of the S3 store. Unset: what the machine's own role gives.")
+    export_store_secret: SecretStr | None = Field(None, description="Secret access key of the S3 store.")
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
 
     @property

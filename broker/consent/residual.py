@@ -7,8 +7,9 @@ answers are those of ``rules.evaluate``; tests hold the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from hashlib import sha256
 
 from broker.consent.codes import CONFIDENTIALITY, SENSITIVITY
 from broker.consent.compiled import Residual, compile_statement
@@ -109,6 +110,12 @@ class ResourceGate:
         #: Labels that no resource with them gets past, whatever else is true of it; to be excluded where resources are fetched.
         self.denied_labels: frozenset[str] = frozenset({UNCLASSIFIED}).union(*(_denied_labels(consent.provisions) for consent in consents))
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for gates that give every resource the same answer, in every process; SHA-256, hex."""
+        anchored = {reference: self._anchors(reference) for reference in self.anchors_needed}
+        return sha256(_written((self._consents, anchored)).encode()).hexdigest()
+
     def verdict(self, facts: ResourceFacts) -> Verdict:
         """What all consents say about one resource. ``silent`` is no permit: where consent is what a release stands on, withhold."""
         return combine(self._said(consent, facts) for consent in self._consents)
@@ -134,6 +141,20 @@ class ResourceGate:
         if provision is None:
             return Verdict(effect, Reason.NOTHING_SAID)
         return Verdict(effect, Reason.PROVISION, consent.consent, provision.path)
+
+
+def _written(value: object) -> str:
+    """A value in one spelling: sets and mappings in order, so that two processes write it alike."""
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = ",".join(f"{each.name}={_written(getattr(value, each.name))}" for each in fields(value))
+        return f"{type(value).__name__}({inner})"
+    if isinstance(value, (frozenset, set)):
+        return "{" + ",".join(sorted(map(_written, value))) + "}"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(sorted(f"{_written(key)}:{_written(each)}" for key, each in value.items())) + "}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(map(_written, value)) + "]"
+    return repr(value)
 
 
 def _needs(when: Conditions) -> Iterable[str]:

@@ -14,6 +14,10 @@ from broker.release.filters import SEARCHABLE
 _KINDS = {"code": "token", "token": "token", "date": "date"}
 _OPERATIONS = {
     "everything": ("http://hl7.org/fhir/OperationDefinition/Patient-everything", "GET, with _type, _since, start, end and _count."),
+    "export": (
+        "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export",
+        "Asynchronous, by GET or POST; all patients of the application.",
+    ),
     "match": ("http://hl7.org/fhir/OperationDefinition/Patient-match", "Certain matches alone, and of patients of the application alone."),
 }
 _CONTROL = [
@@ -50,6 +54,15 @@ def _resource(name: str) -> dict[str, Any]:
     return resource
 
 
+_EXPORT = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/export"
+#: The one thing that is served of a Group: an application's number names its patients.
+_GROUP = {
+    "type": "Group",
+    "documentation": "The patients of an application, under its number.",
+    "operation": [{"name": "export", "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/group-export"}],
+}
+
+
 @lru_cache(maxsize=4)
 def statement(base_url: str, types: Iterable[str]) -> bytes:
     """The statement as JSON bytes, built and checked by fhir.resources (R4B; the same as R4 here)."""
@@ -63,6 +76,7 @@ def statement(base_url: str, types: Iterable[str]) -> bytes:
             "description": "Releases permitted resources under approved applications 按已批准的共享申请释放数据",
             "url": f"{base_url}/fhir",
         },
+        "instantiates": ["http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"],
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "json"],
         "rest": [
@@ -79,7 +93,8 @@ def statement(base_url: str, types: Iterable[str]) -> bytes:
                         }
                     ],
                 },
-                "resource": [_resource(name) for name in types],
+                "resource": [*(_resource(name) for name in types), _GROUP],
+                "operation": [{"name": "export", "definition": _EXPORT}],
             }
         ],
     }

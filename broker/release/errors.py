@@ -58,6 +58,25 @@ class NotReleasable(Unavailable):
     """No decision could be made, so nothing was released."""
 
 
+class NotAsynchronous(QueryNotServed):
+    """A bulk export is asked for asynchronously."""
+
+    code = "export-not-asynchronous"
+    zh = "批量导出须以异步方式请求。"
+    help_en = "Send `Prefer: respond-async`."
+    help_zh = "请加上请求头 Prefer: respond-async。"
+
+
+class TooManyExports(BrokerError):
+    """Too many bulk exports are under way."""
+
+    status = 429
+    code = "too-many-exports"
+    zh = "进行中的批量导出过多。"
+    help_en = "Wait until one is finished, or end one with DELETE."
+    help_zh = "请等待其中之一完成，或用 DELETE 结束其中之一。"
+
+
 _KINDS: dict[Kind, type[BrokerError]] = {
     Kind.UNAUTHENTICATED: TokenNotUsable,
     Kind.REFUSED: Refused,

@@ -49,7 +49,7 @@ class GatedAnswer(Response):
         parts: Parts = self.request.app.state.parts
         began = asyncio.get_running_loop().time()
         try:
-            ask = replace(self.ask, proven=await _proven(self.request))
+            ask = replace(self.ask, proven=await proven_by(self.request))
         except TokenNotUsable as error:
             await edge.rendered(self.request, error)(scope, receive, send)
             return
@@ -115,20 +115,20 @@ def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, applic
     if "_format" not in request.query_params and not takes_json(request.headers.get("accept")):
         wanted = Refusal(Kind.NOT_ACCEPTABLE, ("query.format",))
     unless = request.headers.get("if-none-match", "") if form is Form.RESOURCE else ""
-    return GatedAnswer(request, Ask(_authorization(request), wanted, form, application, unless=unless))
+    return GatedAnswer(request, Ask(authorization_of(request), wanted, form, application, unless=unless))
 
 
-def _authorization(request: Request) -> str | None:
+def authorization_of(request: Request) -> str | None:
     """The Authorization header. Of two, another server on the way may have believed the other one, so that neither counts."""
     given = request.headers.getlist("authorization")
     return given[0] if len(given) == 1 else None
 
 
-async def _proven(request: Request) -> str | None:
+async def proven_by(request: Request) -> str | None:
     """The thumbprint of the key that the caller proved to hold, asked once for each request. Raises TokenNotUsable."""
     if not hasattr(request.state, "proven"):
         parts: Parts = request.app.state.parts
-        authorization, path = _authorization(request), request.url.path
+        authorization, path = authorization_of(request), request.url.path
         request.state.proven = None
         if (authorization or "")[:5].lower() == "dpop ":
             proofs = tuple(request.headers.getlist("dpop"))
@@ -145,7 +145,7 @@ async def _proven(request: Request) -> str | None:
 async def _authenticated(request: Request) -> None:
     """Refuse whoever shows no token of ours before a body is read for them. What the token is good for, the gate asks."""
     parts: Parts = request.app.state.parts
-    claims = access.claims_of(parts.keys, parts.settings, _authorization(request), await _proven(request))
+    claims = access.claims_of(parts.keys, parts.settings, authorization_of(request), await proven_by(request))
     if isinstance(claims, NotAuthenticatedReason):
         raise of_refusal(Refusal(Kind.UNAUTHENTICATED, (claims.code,)))
 
@@ -233,16 +233,16 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
 
     @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
     async def manifest(request: Request, release_id: str) -> dict[str, Any]:
-        return await receipts.manifest(request.app.state.parts, _authorization(request), await _proven(request), release_id)
+        return await receipts.manifest(request.app.state.parts, authorization_of(request), await proven_by(request), release_id)
 
     @router.get("/releases/{release_id}/provenance", summary="Who signed a release, as FHIR Provenance", tags=["release"])
     async def provenance(request: Request, release_id: str) -> Response:
-        document = await receipts.provenance(request.app.state.parts, _authorization(request), await _proven(request), release_id)
+        document = await receipts.provenance(request.app.state.parts, authorization_of(request), await proven_by(request), release_id)
         return Response(document, media_type=FHIR_JSON)
 
     @router.get("/releases/{release_id}/receipt", summary="Inclusion proof of a release", tags=["release"], response_class=PlainTextResponse)
     async def receipt(request: Request, release_id: str) -> Response:
-        return PlainTextResponse(await receipts.receipt(request.app.state.parts, _authorization(request), await _proven(request), release_id))
+        return PlainTextResponse(await receipts.receipt(request.app.state.parts, authorization_of(request), await proven_by(request), release_id))
 
     return router
 

@@ -89,7 +89,7 @@ Sending = Callable[[Ready], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
-class _Refused:
+class Refused:
     """A refusal that still has to be recorded, with what the record says besides."""
 
     refusal: Refusal
@@ -97,7 +97,7 @@ class _Refused:
 
 
 @dataclass(frozen=True)
-class _Permitted:
+class Permitted:
     """What was decided, ready to be recorded and carried out."""
 
     common: Event
@@ -146,27 +146,27 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
     if isinstance(claims, NotAuthenticatedReason):
         return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
     patient_key = await _patient_of(parts, ask, connection.cursor(binary=True), UUID(claims["grant"]))
-    seen = await _behind_the_gate(parts, connection, claims, patient_key)
-    answer: _Permitted | _Refused | Refusal
+    seen = await behind_the_gate(parts, connection, claims, patient_key)
+    answer: Permitted | Refused | Refusal
     if isinstance(seen.caller, NotAuthenticatedReason):
         answer = Refusal(Kind.UNAUTHENTICATED, (seen.caller.code,))
     else:
         try:
-            answer = await _judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
+            answer = await judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
         except BrokerError as error:  # Something that the consents point to is not what was stored.
-            answer = _Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
-    if seen.vault is not None and isinstance(answer, _Permitted | _Refused):
-        await _kept(parts, seen.vault, answer.decision if isinstance(answer, _Permitted) else answer.refusal.decision)
-    if isinstance(answer, _Permitted):
+            answer = Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
+    if seen.vault is not None and isinstance(answer, Permitted | Refused):
+        await keep_decision(parts, seen.vault, answer.decision if isinstance(answer, Permitted) else answer.refusal.decision)
+    if isinstance(answer, Permitted):
         return await _carried_out(parts, ask, connection, answer, send)
-    if isinstance(answer, _Refused):
-        await _recorded(connection, outcome.refused(answer.common, answer.refusal))
+    if isinstance(answer, Refused):
+        await record_and_open(connection, outcome.refused(answer.common, answer.refusal))
         return answer.refusal
     await connection.rollback()
     return answer
 
 
-async def _kept(parts: Parts, vault: records.Vault, decision: Decision | None) -> None:
+async def keep_decision(parts: Parts, vault: records.Vault, decision: Decision | None) -> None:
     """Keep a decision with its question, before anything comes of it, unless it was kept when it was made."""
     if decision is None or not parts.engine.unkept(decision):
         return
@@ -176,7 +176,7 @@ async def _kept(parts: Parts, vault: records.Vault, decision: Decision | None) -
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """What was read while the gate is held, so that nobody can take it back before the last byte is out."""
 
     caller: ReleaseCaller | NotAuthenticatedReason
@@ -186,7 +186,7 @@ class _Seen:
     damaged: str = ""  #: code of the error, where grant, key or consent are not what was stored
 
 
-async def _behind_the_gate(parts: Parts, connection: Connection, claims: dict[str, Any], patient_key: UUID | None) -> _Seen:
+async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str, Any], patient_key: UUID | None) -> Seen:
     """0 gate and 1 facts, in one round trip: the statements run in order, and each sees what is committed when it begins."""
     grant_id, now = UUID(claims["grant"]), clock.now()
     locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
@@ -202,17 +202,17 @@ async def _behind_the_gate(parts: Parts, connection: Connection, claims: dict[st
     grant_row, vault_row = await grant.fetchone(), await vault.fetchone()
     try:
         opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
-        return _Seen(
+        return Seen(
             caller,
             None if grant_row is None else applications.grant_from_row(grant_row, now),
             opened,
             () if opened is None else consent.residuals_from_rows(await residuals.fetchall(), opened),
         )
     except BrokerError as error:
-        return _Seen(caller, None, None, (), damaged=error.code)
+        return Seen(caller, None, None, (), damaged=error.code)
 
 
-async def _recorded(connection: Connection, event: Event) -> None:
+async def record_and_open(connection: Connection, event: Event) -> None:
     """Record and let go of the gate."""
     async with connection.pipeline():
         await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
@@ -230,17 +230,18 @@ async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) ->
     return await collect.patient_of_resource(cursor, parts.keys, grant_id, wanted.types[0], wanted.id)
 
 
-async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: ReleaseCaller) -> _Permitted | _Refused:
+async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: ReleaseCaller) -> Permitted | Refused:
+    """2 decide: what policy and consents make of the facts that were read behind the gate."""
     common = outcome.about(caller, patient=None, subject=None, recipient=None)
 
-    def refused(kind: Kind, *reasons: str, decision: Decision | None = None) -> _Refused:
+    def refused(kind: Kind, *reasons: str, decision: Decision | None = None) -> Refused:
         # One resource that isn't there, is withheld or is somebody else's: one answer.
         shown = Kind.NOT_FOUND if kind is Kind.REFUSED and ask.form is Form.RESOURCE else kind
-        return _Refused(Refusal(shown, reasons, decision=decision), common)
+        return Refused(Refusal(shown, reasons, decision=decision), common)
 
     wanted = ask.wanted
     if isinstance(wanted, Refusal):
-        return _Refused(wanted, common)
+        return Refused(wanted, common)
     if ask.application is not None and ask.application != caller.application:
         return refused(Kind.REFUSED, "caller.other-application")
     if not _in_scope(caller, wanted, ask.form):
@@ -280,7 +281,7 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     if ask.form is Form.COLLECTION and caller.encryption_jwk is not None and caller.encryption_jwk.get("exp", at + 1) <= at:
         return refused(Kind.REFUSED, "recipient.encryption-key-expired", decision=decision)
     if unseen := query.hidden(wanted, {name: kept.elements for name, kept in plan.types.items()}):
-        return _Refused(replace(unseen, decision=decision), common)
+        return Refused(replace(unseen, decision=decision), common)
 
     bound = paging.Bound(caller.client_id, caller.grant_id, f"{wanted.path}?{wanted.shown}", vault.epoch, plan.fingerprint)
     after = None if wanted.after is None else paging.opened(parts.keys, bound, wanted.after)
@@ -289,20 +290,10 @@ async def _judged(parts: Parts, ask: Ask, cursor: Cursor, seen: _Seen, caller: R
     # A grant without limit is counted once, at its first release: a row that every release had to write would make them queue.
     counted = grant.grant.releases_limit is not None or grant.grant.releases_used == 0
     narrowed = query.narrowed(wanted, caller.narrowed(_letter(ask.form)))
-    return _Permitted(
-        common,
-        decision,
-        plan,
-        vault,
-        said.gate,
-        grant.request.lawful_basis == "consent",
-        counted,
-        bound,
-        after,
-        grant.recipient.id,
-        narrowed,
+    return Permitted(
+        common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id, narrowed,
         caller.encryption_jwk,
-    )
+    )  # fmt: skip
 
 
 def _letter(form: Form) -> str:
@@ -317,27 +308,27 @@ def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
     return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
 
 
-async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: _Permitted, send: Sending) -> Refusal | None:
+async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: Permitted, send: Sending) -> Refusal | None:
     release_id = uuid4()
     wanted = permitted.wanted
 
     # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
-    intent = await _intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)
+    intent = await record_intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)
     if intent is None:
         kind = Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED
         refusal = Refusal(kind, ("grant.used-up",), decision=permitted.decision)
-        await _recorded(connection, outcome.refused(permitted.common, refusal))
+        await record_and_open(connection, outcome.refused(permitted.common, refusal))
         return refusal
 
     # 4 fetch, 5 reduce, 6 check
     order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
     page = await collect.safely(connection.cursor(binary=True), parts.keys, order)
     if isinstance(page, collect.Unsafe):
-        await _recorded(connection, outcome.failed(permitted.common, release_id, page.reason))
+        await record_and_open(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
         return Refusal(Kind.UNAVAILABLE, (page.reason,))
     if ask.form in (Form.RESOURCE, Form.MATCH) and not page.resources:
-        await _recorded(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
+        await record_and_open(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
         return Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("resource.withheld-or-unknown",))
     obligations = permitted.plan.obligations
     ready = made_ready(
@@ -349,11 +340,11 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     complete = await send(ready)
 
     # 8 record
-    await _outcome(connection, permitted, ready, intent, complete=complete)
+    await record_outcome(connection, permitted, ready, intent, complete=complete)
     return None
 
 
-async def _intent(parts: Parts, permitted: _Permitted, release_id: UUID, *, spend: bool) -> UUID | None:
+async def record_intent(parts: Parts, permitted: Permitted, release_id: UUID, *, spend: bool) -> UUID | None:
     """Record the intent and spend one release of the grant in one transaction; None where none is left."""
     event = outcome.permitted(
         permitted.common, release_id, permitted.decision,
@@ -383,7 +374,8 @@ VALUES
 """
 
 
-async def _outcome(connection: Connection, permitted: _Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
+async def record_outcome(connection: Connection, permitted: Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
+    """8 record the outcome with manifest and digest, and let go of the gate."""
     vault = permitted.vault
     manifest = outcome.sealed_manifest(vault.data_key, vault.patient_key, ready.release, ready.items)
     row = {

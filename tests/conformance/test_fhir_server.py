@@ -44,7 +44,10 @@ def capability(its: Caller) -> dict:
 
 @pytest.fixture(scope="module")
 def resources(capability: dict) -> Mapping[str, dict]:
-    return {one["type"]: one for one in capability["rest"][0]["resource"]}
+    """Types whose resources are served; of Group nothing but its bulk export is."""
+    listed = {one["type"]: one for one in capability["rest"][0]["resource"]}
+    assert listed.pop("Group").keys() == {"type", "documentation", "operation"}
+    return listed
 
 
 def get(its: Caller, path: str, *headers: tuple[str, str]) -> Answer:
@@ -117,7 +120,7 @@ def test_interactions_are_the_listed_ones(resources, its):
 
 
 def test_operations_are_the_listed_ones(resources, its):
-    assert {one["name"] for one in resources["Patient"]["operation"]} == {"everything", "match"}
+    assert {one["name"] for one in resources["Patient"]["operation"]} == {"everything", "export", "match"}
     assert all("operation" not in stated for kind, stated in resources.items() if kind != "Patient")
     for path in ("/fhir/Patient/$everything", f"/fhir/Patient/{PATIENT}/$summary", "/fhir/Patient/$lookup", f"/fhir/Encounter/{PATIENT}/$everything"):
         assert get(its, path).status in (400, 404)
