@@ -75,7 +75,7 @@ ANSWERS = {
 @pytest.mark.parametrize("evaluate", ANSWERS.values(), ids=ANSWERS.keys())
 @pytest.mark.parametrize("blocking", [False, True], ids=["embedded", "server"])
 def test_no_usable_answer_of_policy_releases_nothing(story, agreed, entries, monkeypatch, evaluate, blocking):
-    engine = story.installation.engine
+    engine = story.installation.engine._shipped_engine
     stub = SimpleNamespace(name="stub", blocking=blocking, evaluate=evaluate)
     monkeypatch.setattr(engine, "_engine", PolicyEngine(stub, engine._engine.policies))
     monkeypatch.setattr(engine, "_kept", OrderedDict())
