@@ -30,6 +30,7 @@ from broker.crypto import Keys, KeyUnusable, load_keys
 from broker.database import Database, server_url
 from broker.feedback import service as feedback
 from broker.feedback.routes import build_router as feedback_router
+from broker.governance.routes import build_router as governance_router
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
@@ -192,6 +193,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         workforce_router(),
         log_router(require(Action.LOG_READ)),
         opa_router(lambda: installation.engine.policies, chosen),
+        governance_router(keys=installation.keys, active=lambda: installation.engine.policies),
         consent_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=consent_wording(catalogue)),
         applications_router(
             keys=installation.keys,

@@ -9,13 +9,17 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from broker.app import open_installation
 from broker.errors import Problem
+from broker.governance import service as governance
 from broker.policy import service
+from broker.settings import settings
 
 app = typer.Typer(name="policy", help="The policies: check, test, decide, bundle, document.", no_args_is_help=True)
 
@@ -100,6 +104,38 @@ def decide(
             print(json.dumps(decision.plan, ensure_ascii=False, indent=2))
     if not decision.allow:
         raise typer.Exit(NO)
+
+
+@app.command()
+def replay(
+    folder: Annotated[Path, typer.Option("--policies", help="Folder of the draft.")],
+    since: Annotated[datetime | None, typer.Option("--since", help="First day of the decisions asked again, in UTC.", formats=["%Y-%m-%d"])] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a draft the questions of the past: what would have been allowed, refused, narrowed. Exit 1 if the draft can't be used."""
+    policies, problems = service.checked_draft(folder)
+    if policies is None or problems:
+        _fail(problems, quiet=as_json)
+    installation = open_installation(settings())
+    try:
+        with installation.database.transaction() as session:
+            begin = None if since is None else since.replace(tzinfo=UTC)
+            result = governance.replayed(session, installation.keys, service.embedded_engine(policies), since=begin)
+    finally:
+        installation.database.dispose()
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, indent=2))
+        return
+    print(f"revision {policies.revision[:12]}  {result['decisions']} 次决策 decisions  {result['patients']} 位患者 patients")
+    words = {"newly_allowed": "新允许", "refused": "新拒绝", "narrowed": "变窄", "widened": "变宽", "changed": "变化", "same": "不变"}
+    print("  ".join(f"{zh} {name.replace('_', ' ')} {result[name]}" for name, zh in words.items()))
+    for group in result["groups"]:
+        counts = "  ".join(f"{name} {group[name]}" for name in words if group[name])
+        print(f"  {group['recipient']}  {group['purpose']}  {group['patients']} 位患者 patients  {counts}")
+    for title, named in (("不再传出 lost", result["lost"]), ("新传出 gained", result["gained"]), ("拒绝原因 reasons", result["reasons"])):
+        if named:
+            print(f"{title}: {', '.join(f'{name} ({count})' for name, count in named.items())}")
 
 
 @app.command()

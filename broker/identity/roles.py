@@ -42,6 +42,8 @@ class Action(StrEnum):
     FEEDBACK_WRITE = "feedback.write"  #: report on the use of data received
     FEEDBACK_READ_ALL = "feedback.read-all"
     TRANSMISSION_READ = "transmission.read"  #: the transmission log: who sent what to whom
+    POLICY_READ = "policy.read"  #: which policies decide, their drafts, tests and replays
+    POLICY_WRITE = "policy.write"  #: draft, test, replay, approve and bring back policies
     LOG_READ = "log.read"  #: entries of the tamper-evident log
     REVIEW_READ = "review.read"  #: the quarterly review
     REVIEW_WRITE = "review.write"  #: findings, corrective actions, sign-off
@@ -71,6 +73,8 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.FEEDBACK_READ_ALL,
             Action.TRANSMISSION_READ,
             Action.REVIEW_READ,
+            Action.POLICY_READ,
+            Action.POLICY_WRITE,
             Action.REGISTRY_READ,
             Action.ORGANIZATION_WRITE,
             Action.CLIENT_WRITE,
@@ -89,6 +93,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.FEEDBACK_READ_ALL,
             Action.TRANSMISSION_READ,
             Action.LOG_READ,
+            Action.POLICY_READ,
             Action.REVIEW_READ,
             Action.REVIEW_WRITE,
             Action.REGISTRY_READ,

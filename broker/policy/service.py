@@ -10,6 +10,7 @@ from typing import Any
 
 from broker.errors import Problem
 from broker.policy.bundle import archive, unpack
+from broker.policy.control import compared
 from broker.policy.decision import Decision
 from broker.policy.decisions import INSERT_DECISION, opened, row_of
 from broker.policy.documentation import readme
@@ -40,6 +41,8 @@ __all__ = [
     "build_engine",
     "catalogue",
     "checked",
+    "checked_draft",
+    "compared",
     "decide_form",
     "embedded_engine",
     "files_of",
@@ -176,6 +179,15 @@ def checked(folder: Path | None = None) -> tuple[PolicySet | None, tuple[Problem
     if not found and (not page.exists() or page.read_text(encoding="utf-8") != readme(policy_set)):
         found = (Problem("README.md", "documentation", "is out of date: run `broker policy document`"),)
     return policy_set, found
+
+
+def checked_draft(folder: Path) -> tuple[PolicySet | None, tuple[Problem, ...]]:
+    """The policies of a draft's folder, and what the static checks find in it; the page about them is written when it is shipped."""
+    try:
+        policy_set = load(folder)
+    except PolicyUnusable as error:
+        return None, error.problems
+    return policy_set, problems(policy_set)
 
 
 def decide_form(form: dict[str, Any], folder: Path | None = None) -> Decision:

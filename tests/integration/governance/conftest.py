@@ -1,0 +1,3 @@
+from tests.factories.shared_hospital import own
+
+__all__ = ["own"]
