@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import psycopg
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
-from broker import __version__, clock, edge, jobs, metrics, openapi
+from broker import __version__, clock, edge, jobs, openapi
 from broker.applications import service as applications
 from broker.applications.routes import build_router as applications_router
 from broker.applications.service import GrantRegister, Means
+from broker.audit import service as audit
 from broker.audit.routes import build_router as log_router
-from broker.audit.sequencer import Sequencer
+from broker.audit.sealing import Sealing
 from broker.consent import service as consent
 from broker.consent.routes import build_router as consent_router
 from broker.console import routes as console
@@ -39,8 +38,9 @@ from broker.notifications import service as notifications
 from broker.notifications.routes import build_router as notifications_router
 from broker.obligations import service as obligations
 from broker.obligations.routes import build_router as obligations_router
+from broker.operations import Check, check_gate, database_check, log_check, operations, policy_check
 from broker.policy import service as policy
-from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
+from broker.policy.facts import ConsentFacts
 from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
 from broker.release.beside import beside
@@ -73,13 +73,12 @@ class Installation:
     engine: policy.LiveEngine
 
 
-class GateBroken(RuntimeError):
-    """The gate let a canary through, so this process must not serve."""
+def open_installation(chosen: Settings, *, seals: bool = True) -> Installation:
+    """Open everything, and refuse a key-encryption key other than the one the database was filled with.
 
-
-def open_installation(chosen: Settings) -> Installation:
-    """Open everything, and refuse a key-encryption key other than the one the database was filled with."""
-    keys = load_keys(chosen)
+    ``seals``: whether this process signs the log; one that does not never holds the log's key.
+    """
+    keys = load_keys(chosen, seals=seals)
     database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool)
     with database.transaction() as session:
         records.check_keys(session, keys)
@@ -102,28 +101,10 @@ def destruction() -> retention.Means:
     return retention.Means(forget=(applications.destroy_texts, lambda session, _keys, patient_key: feedback.destroy_comments(session, patient_key)))
 
 
-_CANARY = Facts(
-    question="release",
-    at=0,
-    request=RequestFacts(purpose="TREAT", lawful_basis="consent", data=({"data_class": "clinical"},)),
-    grant=GrantFacts(id="canary", application="canary", status="revoked", valid_from=0, valid_until=0),
-    recipient=RecipientFacts(id="canary", kind="hospital", relationship="external", status="suspended"),
-    requester=RequesterFacts(id="canary", active=False),
-    patient=PatientFacts(key="canary", match="none"),
-    consent=ConsentFacts(base="deny", refused=True),
-    caller=CallerFacts(client="canary", organization="canary", status="suspended", token_grant="other", token_purpose="HMARKT", types=()),  # noqa: S106  (names)
-)
-
-
-def check_gate(engine: policy.LiveEngine) -> None:
-    """Ask for what must be denied; raises GateBroken when it isn't (attack E09: a gate that is registered but never asked)."""
-    if engine.decide(_CANARY).allow:
-        raise GateBroken("policy permitted a request that everything speaks against")
-
-
 def background_jobs() -> list[jobs.Job]:
     """What is done later or by itself, of every slice."""
     return [
+        *audit.background(),
         *applications.background(),
         *notifications.background(),
         *workforce.background(),
@@ -137,13 +118,15 @@ def background_jobs() -> list[jobs.Job]:
 
 
 def create_app(installation: Installation, *, sequencer: bool = True, work: bool | None = None) -> FastAPI:
-    """The web app. ``sequencer``: whether this process may also put the log in order, when no other does.
+    """The web app. ``sequencer``: whether this process, if it holds the log's key, also puts the log in order when no other does.
 
     ``work``: whether it also does jobs, as the try-out with its embedded database does; elsewhere `broker worker` does them.
     """
     chosen = installation.settings
     work = chosen.database_url is None if work is None else work
     check_gate(installation.engine)
+    seals = sequencer and installation.keys.log_signing_pem is not None
+    sealing = Sealing(installation.log_database, chosen, installation.keys) if seals else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -156,7 +139,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             slots=asyncio.Semaphore(chosen.database_pool),
         )
         stop = threading.Event()
-        threads = [threading.Thread(target=_sequence, args=(installation, stop), name="sequencer", daemon=True)] if sequencer else []
+        threads = [threading.Thread(target=sealing.run, args=(stop,), name="sequencer", daemon=True)] if sealing else []
         threads.append(threading.Thread(target=installation.engine.run, args=(installation.database, stop), name="policies", daemon=True))
         if work:
             threads.append(threading.Thread(target=jobs.run, args=(background_jobs(), installation, stop), name="jobs", daemon=True))
@@ -181,7 +164,8 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     )
     app.state.settings, app.state.keys, app.state.database = chosen, installation.keys, installation.database
     edge.install(app, max_body_bytes=chosen.max_body_bytes)
-    catalogue = policy.catalogue()
+    chosen_policies = policy.policies(chosen)
+    catalogue = policy.catalogue(chosen_policies)
     for router in (
         identity_router(
             settings=chosen,
@@ -200,8 +184,8 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             engine=installation.engine,
             consent_facts=consent_facts(installation.keys),
             data_classes=catalogue.types_of,
-            purposes=frozenset(policy.purposes()),
-            lawful_bases=frozenset(policy.lawful_bases()),
+            purposes=frozenset(policy.purposes(chosen_policies)),
+            lawful_bases=frozenset(policy.lawful_bases(chosen_policies)),
             preview=preview_of(app),
             holds=feedback.holds(chosen.feedback_days),
             reviews=chosen.separate_reviews,
@@ -215,9 +199,9 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         obligations_router(settings=chosen, keys=installation.keys),
         retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),
         bulk_router(),
-        release_router(catalogue.types),
+        release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
-        operations(installation),
+        operations(chosen, installation.database, installation.engine, sealing),
     ):
         app.include_router(router)
     pages = console.build(_desk(app, installation, catalogue))
@@ -282,11 +266,12 @@ def consent_facts(keys: Keys) -> Any:
 
 def from_settings() -> FastAPI:
     """The app from this process's settings; what a server process calls."""
-    return create_app(open_installation(settings()))
+    chosen = settings()
+    return create_app(open_installation(chosen, seals=chosen.seals_here))
 
 
 def _sequence(installation: Installation, stop: threading.Event) -> None:
-    Sequencer(installation.log_database, installation.settings, installation.keys).run(stop)
+    Sealing(installation.log_database, installation.settings, installation.keys).run(stop)
 
 
 def background(chosen: Settings, stop: threading.Event) -> None:
@@ -299,75 +284,22 @@ def background(chosen: Settings, stop: threading.Event) -> None:
     thread.join(5)
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that must be right for the broker to serve."""
-
-    name: str
-    ok: bool
-    detail: str
-    help: str = ""
-
-
-def operations(installation: Installation) -> APIRouter:
-    """``/livez`` (this process answers) and ``/readyz`` (and what it needs answers too)."""
-    router = APIRouter(tags=["operations"])
-
-    @router.get("/livez")
-    def livez() -> dict[str, str]:
-        return {"status": "ok", "version": __version__}
-
-    @router.get("/readyz")
-    def readyz(request: Request) -> Response:
-        del request
-        found = [_database_check(installation.database), _policy_check(installation.engine)]
-        ready = all(one.ok for one in found)
-        content = {"ready": ready, "checks": {one.name: one.ok for one in found}, "policy_revision": installation.engine.revision}
-        return JSONResponse(content, 200 if ready else 503)
-
-    @router.get("/metrics", include_in_schema=False)
-    def counted(request: Request) -> Response:
-        expected, given = installation.settings.metrics_token, request.headers.get("authorization", "")
-        if expected is None or not hmac.compare_digest(given.encode(), f"Bearer {expected.get_secret_value()}".encode()):
-            raise edge.NotServed  # What happens how often is nobody's business but the operator's.
-        return Response(metrics.exposition(), media_type=metrics.MEDIA_TYPE)
-
-    return router
-
-
-def _database_check(database: Database) -> Check:
-    try:
-        with database.transaction() as session:
-            session.connection().exec_driver_sql("SELECT count(*) FROM log_checkpoint")
-    except Exception as error:  # noqa: BLE001  (whatever is wrong with it, it is not ready)
-        return Check("database", ok=False, detail=type(error).__name__, help="Check BROKER_DATABASE_URL, then run `broker migrate`.")
-    return Check("database", ok=True, detail="answers, and has the broker's tables")
-
-
-def _policy_check(engine: policy.LiveEngine) -> Check:
-    decision = engine.decide(replace(_CANARY, at=clock.epoch(clock.now())))
-    usable = decision.effect.value == "deny"
-    return Check(
-        "policy", ok=usable, detail=f"revision {engine.revision[:12]}, canary {decision.effect.value}",
-        help="Check BROKER_POLICY_ENGINE and BROKER_OPA_URL; `broker policy check` looks at the policies.",
-    )  # fmt: skip
-
-
 async def checks(chosen: Settings) -> list[Check]:
     """What ``broker check`` prints."""
     found: list[Check] = []
     try:
-        load_keys(chosen)
-        found.append(Check("keys", ok=True, detail="all three can be read"))
+        seals = chosen.seals_here or chosen.log_signing_key is not None
+        load_keys(chosen, seals=seals)
+        found.append(Check("keys", ok=True, detail="can be read" if seals else "can be read; the log's key is the worker's"))
     except (KeyUnusable, OSError) as error:
         found.append(Check("keys", ok=False, detail=str(error), help="Set BROKER_KEY_ENCRYPTION_KEY_FILE and the two signing keys."))
         return found
     try:
-        installation = await asyncio.to_thread(open_installation, chosen)
+        installation = await asyncio.to_thread(open_installation, chosen, seals=seals)
     except Exception as error:  # noqa: BLE001  (a check says what is wrong, whatever it is)
         detail = str(error).splitlines()[0] if not isinstance(error, psycopg.Error) else type(error).__name__
         found.append(Check("database", ok=False, detail=detail, help="Check BROKER_DATABASE_URL, then run `broker migrate`."))
         return found
-    found += [_database_check(installation.database), _policy_check(installation.engine)]
+    found += [database_check(installation.database), policy_check(installation.engine), log_check(installation.database, chosen)]
     found.append(Check("clock", ok=True, detail=clock.now().isoformat()))
     return found

@@ -56,7 +56,7 @@ class Keys:
 
     kek: bytes
     token_signing_pem: bytes
-    log_signing_pem: bytes
+    log_signing_pem: bytes | None  #: None in a process that does not seal the log
 
     def _derived(self, purpose: bytes) -> bytes:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"broker/" + purpose).derive(self.kek)
@@ -79,6 +79,8 @@ class Keys:
     @cached_property
     def log_signer(self) -> ed25519.Ed25519PrivateKey:
         """The Ed25519 key of log checkpoints."""
+        if self.log_signing_pem is None:
+            raise KeyUnusable("this process was not given the log signing key")
         key = serialization.load_pem_private_key(self.log_signing_pem, None)
         if not isinstance(key, ed25519.Ed25519PrivateKey):
             raise KeyUnusable("the log signing key is not an Ed25519 key")
@@ -126,8 +128,11 @@ def _private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) ->
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def load_keys(settings: Settings) -> Keys:
-    """The keys from the settings, or from ``BROKER_VAR/keys`` where they are created the first time."""
+def load_keys(settings: Settings, *, seals: bool = True) -> Keys:
+    """The keys from the settings, or from ``BROKER_VAR/keys`` where they are created the first time.
+
+    ``seals``: whether this process signs the log. One that does not leaves the log's key alone, even where it could read it.
+    """
     folder = settings.var / "keys"
 
     def given(secret: object) -> bytes | None:
@@ -145,5 +150,7 @@ def load_keys(settings: Settings) -> Keys:
         token_signing_pem=_secret(
             folder / "token-signing.pem", given(settings.token_signing_key), _private_pem(ec.generate_private_key(ec.SECP256R1()))
         ),
-        log_signing_pem=_secret(folder / "log-signing.pem", given(settings.log_signing_key), _private_pem(ed25519.Ed25519PrivateKey.generate())),
+        log_signing_pem=_secret(folder / "log-signing.pem", given(settings.log_signing_key), _private_pem(ed25519.Ed25519PrivateKey.generate()))
+        if seals
+        else None,
     )

@@ -45,7 +45,9 @@ class Settings(BaseSettings):
         description="PostgreSQL URL of the owner of the tables, used by `broker migrate`, and by the worker to scrub after a destruction. "
         "Default: BROKER_DATABASE_URL.",
     )
-    database_log_url: SecretStr | None = Field(None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL.")
+    database_log_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of the log's sequencer. Default: BROKER_DATABASE_URL. `broker serve` seals the log only where this is set."
+    )
     database_pool: int = Field(8, ge=2, le=200, description="Connections that one process keeps for requests, and as many for releases.")
     base_url: str = Field("http://127.0.0.1:8000", description="Address under which clients reach the broker; issuer and audience of its tokens.")
     key_encryption_key: SecretStr | None = Field(
@@ -65,6 +67,9 @@ class Settings(BaseSettings):
     )
     log_origin: str = Field(
         "broker.hospital.example/disclosure-log", description="Origin line of log checkpoints: a URL without scheme; no spaces, no plus sign."
+    )
+    witness_policy: Path | None = Field(
+        None, description="File in the form of C2SP tlog-policy that names the witnesses of the log. Unset: the log has none."
     )
     policy_engine: Literal["embedded", "opa"] = Field(
         "embedded", description="Who evaluates the policies: `embedded` (in this process) or `opa` (a server)."

@@ -86,7 +86,7 @@ class DatabaseSource:
         published = store.latest(self._connection)
         if published is None:
             raise Broken("checkpoint-missing", "checkpoint")
-        return published.note
+        return published.note + store.cosignatures(self._connection, published.size)
 
     def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
         """The entries in order, each compared with its columns."""

@@ -11,13 +11,13 @@ from broker.audit.store import Connection, Published
 from broker.audit.tiles import ENTRIES, Address, bundle, numbers, top_level, width_of
 
 
-def export(connection: Connection, folder: Path) -> Published | None:
+def export(connection: Connection, folder: Path, *, witnessed: bool = False) -> Published | None:
     """Write tiles, entries, and last the checkpoint; what is there stays. Returns the checkpoint, None when there is none.
 
     Running it again adds what is new. Raises LogDamaged when a file holds other bytes than the log now gives: the folder
-    then belongs to another log, or one of the two was changed.
+    then belongs to another log, or one of the two was changed. ``witnessed``: up to the newest checkpoint that a witness cosigned.
     """
-    published = store.latest(connection)
+    published = store.latest_witnessed(connection) if witnessed else store.latest(connection)
     if published is None:
         return None
     size = published.size
@@ -28,7 +28,7 @@ def export(connection: Connection, folder: Path) -> Published | None:
         for number in numbers(level, size):
             width = width_of(level, number, size)
             _write_once(folder / Address(level, number, width).path, store.hashes(connection, level, number, width))
-    _replace(folder / "checkpoint", published.note.encode())
+    _replace(folder / "checkpoint", (published.note + store.cosignatures(connection, size)).encode())
     return published
 
 

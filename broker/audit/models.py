@@ -95,6 +95,18 @@ class LogCheckpoint(SQLModel, table=True):
     at: datetime = Field(sa_type=sa.DateTime(timezone=True), nullable=False)
 
 
+class LogCosignature(SQLModel, table=True):
+    """What a witness said of a published checkpoint: its signature line. ``witness`` is its verifier key."""
+
+    __tablename__ = "log_cosignature"
+    __table_args__ = (sa.Index("ix_log_cosignature_witness_size", "witness", "size"),)
+
+    size: int = Field(sa_column=sa.Column(sa.BigInteger, primary_key=True, autoincrement=False))
+    witness: str = Field(primary_key=True)
+    line: str
+    at: datetime = Field(sa_type=sa.DateTime(timezone=True), nullable=False)
+
+
 class LogState(SQLModel, table=True):
     """Where the sequencer stands: one row. It only ever grows.
 

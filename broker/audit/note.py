@@ -112,17 +112,9 @@ def open_note(note: str, verifier: Verifier) -> str:
 
     Raises NoteInvalid for a wrong form, SignatureInvalid when the key did not sign it or a signature of it fails.
     """
-    _check_characters(note)
-    text, found, signatures = note.rpartition("\n\n")
-    lines = signatures.split("\n")
-    if not found or len(lines) < 2 or lines.pop() != "":
-        raise NoteInvalid("a note ends in signature lines behind a blank line")
-    if len(lines) > MAX_SIGNATURES:
-        raise NoteInvalid("too many signatures")
-    text += "\n"
+    text, lines = split_note(note)
     signed = False
-    for line in lines:
-        name, key_id, signature = _signature_line(line)
+    for name, key_id, signature in lines:
         if (name, key_id) != (verifier.name, verifier.key_id):
             continue
         try:
@@ -133,6 +125,18 @@ def open_note(note: str, verifier: Verifier) -> str:
     if not signed:
         raise SignatureInvalid("it is not signed by the log's key")
     return text
+
+
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """The signed text, and name, key id and signature of each line under it; nothing is verified yet. Raises NoteInvalid."""
+    _check_characters(note)
+    text, found, signatures = note.rpartition("\n\n")
+    lines = signatures.split("\n")
+    if not found or len(lines) < 2 or lines.pop() != "":
+        raise NoteInvalid("a note ends in signature lines behind a blank line")
+    if len(lines) > MAX_SIGNATURES:
+        raise NoteInvalid("too many signatures")
+    return f"{text}\n", [_signature_line(line) for line in lines]
 
 
 def _signature_line(line: str) -> tuple[str, bytes, bytes]:

@@ -32,11 +32,13 @@ def build_router(require_auditor: Callable[..., Any]) -> APIRouter:
 
     @router.get("/checkpoint", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     def checkpoint(session: SessionDep) -> Response:
-        """The newest signed checkpoint (C2SP tlog-checkpoint)."""
-        note = service.published_checkpoint(session)
-        if note is None:
-            raise NotFound("no checkpoint has been published yet", headers={"Retry-After": "1"})
-        return Response(note, media_type=TEXT, headers={"Cache-Control": "no-cache"})
+        """The newest signed checkpoint (C2SP tlog-checkpoint), with what witnesses have said of it so far."""
+        return _checkpoint(service.published_checkpoint(session))
+
+    @router.get("/checkpoint/witnessed", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def witnessed_checkpoint(session: SessionDep) -> Response:
+        """The newest checkpoint that a witness has cosigned, with the cosignatures (C2SP tlog-cosignature)."""
+        return _checkpoint(service.witnessed_checkpoint(session))
 
     # Declared before the tiles: the first route that fits is taken.
     @router.get(
@@ -68,6 +70,12 @@ def build_router(require_auditor: Callable[..., Any]) -> APIRouter:
         return Response(text, media_type=receipt.MEDIA_TYPE, headers=headers)
 
     return router
+
+
+def _checkpoint(note: str | None) -> Response:
+    if note is None:
+        raise NotFound("no checkpoint has been published yet", headers={"Retry-After": "1"})
+    return Response(note, media_type=TEXT, headers={"Cache-Control": "no-cache"})
 
 
 def _within(session: SessionDep, path: str) -> Address:

@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -84,7 +84,9 @@ class Overtaken(Exception):
 class Sequencer:
     """Seals the log of one database. ``trouble`` says why it stands still; None while all is well."""
 
-    def __init__(self, log_database: Database, settings: Settings, keys: Keys) -> None:
+    def __init__(self, log_database: Database, settings: Settings, keys: Keys, outside: Callable[[int], None] | None = None) -> None:
+        """``outside``: raises LogDamaged when somebody outside, such as a witness, knows of a tree larger than this size."""
+        self._outside = outside
         self._conninfo = log_database.conninfo
         self._key = keys.log_signer
         self._verifier = Verifier.of(settings.log_origin, self._key)
@@ -162,6 +164,8 @@ class Sequencer:
         seen = self._seen.read()
         if seen is not None:
             known.append((f"the checkpoint in {self._seen.path}", seen))
+        if self._outside is not None:
+            self._outside(state.size)
         for name, checkpoint in known:
             if checkpoint.size > state.size:
                 raise LogDamaged(f"the log holds {state.size} entries, {name} says {checkpoint.size}: it was cut or restored from a backup")

@@ -12,15 +12,17 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from broker import clock
-from broker.audit import receipt, store
+from broker import clock, jobs
+from broker.audit import orphans, receipt, store
 from broker.audit.errors import LogDamaged, NotRecordable, NotSealedYet
 from broker.audit.events import Event
 from broker.audit.following import Happened, follow
+from broker.audit.health import health
 from broker.audit.leaf import leaf, uuid7
 from broker.audit.tiles import node_reader
 from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
 from broker.audit.tree import ProofInvalid, check_inclusion, inclusion_proof, leaf_hash
+from broker.database import Database
 from broker.errors import NotFound
 
 __all__ = [
@@ -29,15 +31,19 @@ __all__ = [
     "Happened",
     "Transmission",
     "Unfinished",
+    "background",
     "backlog",
+    "close_orphans",
     "entries_of_release",
     "event_row",
     "follow",
+    "health",
     "proof",
     "published_checkpoint",
     "record",
     "transmissions",
     "unfinished",
+    "witnessed_checkpoint",
 ]
 
 #: The one statement that records an event; parameters from :func:`event_row`. The release path runs it on its raw connection.
@@ -98,7 +104,10 @@ def proof(session: Session, event_id: UUID) -> str:
     if row is None:
         raise NotFound("there is no such event")
     index = store.index_of(connection, event_id)
-    published = store.latest(connection)
+    # What witnesses have cosigned proves more; an entry that is younger has the log's own word for the time being.
+    published = store.latest_witnessed(connection)
+    if published is None or index is None or published.size <= index:
+        published = store.latest(connection)
     if index is None or published is None or published.size <= index:
         raise NotSealedYet(headers={"Retry-After": "1"})
     size = published.size
@@ -107,7 +116,7 @@ def proof(session: Session, event_id: UUID) -> str:
         check_inclusion(index, size, leaf_hash(row[0].encode()), hashes, published.root)
     except ProofInvalid as error:
         raise LogDamaged(f"entry {index} is not under the signed root") from error
-    return receipt.write(index, hashes, published.note)
+    return receipt.write(index, hashes, published.note + store.cosignatures(connection, size))
 
 
 def entries_of_release(session: Session, release_id: UUID) -> list[tuple[UUID, bytes]]:
@@ -117,6 +126,22 @@ def entries_of_release(session: Session, release_id: UUID) -> list[tuple[UUID, b
 
 
 def published_checkpoint(session: Session) -> str | None:
-    """The newest signed checkpoint; None before the first."""
+    """The newest signed checkpoint, with the cosignatures that it has; None before the first."""
     published = store.latest(store.raw(session))
-    return None if published is None else published.note
+    return None if published is None else published.note + store.cosignatures(store.raw(session), published.size)
+
+
+def witnessed_checkpoint(session: Session) -> str | None:
+    """The newest checkpoint that a witness has cosigned; None where there is none."""
+    published = store.latest_witnessed(store.raw(session))
+    return None if published is None else published.note + store.cosignatures(store.raw(session), published.size)
+
+
+def background() -> list[jobs.Job]:
+    """What the log does by itself."""
+    return orphans.background(record)
+
+
+def close_orphans(database: Database) -> int:
+    """Give every intent whose process died its outcome, ``release.unknown``; returns how many."""
+    return orphans.close_orphans(database, record)

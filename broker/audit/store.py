@@ -61,6 +61,29 @@ def latest(connection: Connection) -> Published | None:
     return None if row is None else Published(*row)
 
 
+def latest_witnessed(connection: Connection) -> Published | None:
+    """The newest checkpoint with a cosignature."""
+    row = connection.execute("SELECT c.size, c.root, c.note FROM log_checkpoint c WHERE c.size = (SELECT max(size) FROM log_cosignature)").fetchone()
+    return None if row is None else Published(*row)
+
+
+def cosignatures(connection: Connection, size: int) -> str:
+    """The lines of the witnesses that cosigned the checkpoint of that size, to be put under it; oldest first."""
+    rows = connection.execute("SELECT line FROM log_cosignature WHERE size = %s ORDER BY at, witness", (size,)).fetchall()
+    return "".join(row[0] for row in rows)
+
+
+def is_cosigned(connection: Connection, size: int, witness: str) -> bool:
+    """Whether this witness has cosigned the checkpoint of that size."""
+    return connection.execute("SELECT FROM log_cosignature WHERE size = %s AND witness = %s", (size, witness)).fetchone() is not None
+
+
+def newest_cosigned(connection: Connection, witness: str) -> int:
+    """Size of the largest checkpoint that this witness has cosigned; 0 before the first."""
+    row = connection.execute("SELECT max(size) FROM log_cosignature WHERE witness = %s", (witness,)).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
 def index_of(connection: Connection, event_id: UUID) -> int | None:
     """Where an event stands in the log; None while it is not sealed, or when there is none."""
     row = connection.execute("SELECT index FROM log_entry WHERE event_id = %s", (event_id,)).fetchone()

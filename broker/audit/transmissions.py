@@ -20,7 +20,9 @@ from broker.audit.leaf import first_id, read_leaf
 
 INTENT = "release.permitted"
 #: What may follow an intent. ``release.failed`` says that not one byte left.
-OUTCOMES = ("release.sent", "release.partial", "release.failed")
+EXPLAINED = ("release.sent", "release.partial", "release.failed")
+#: ``release.unknown`` is written for an intent whose process died (``audit.orphans``); a later one of the others explains it.
+OUTCOMES = (*EXPLAINED, "release.unknown")
 RELEASE_EVENTS = frozenset({INTENT, *OUTCOMES})
 
 
@@ -48,7 +50,7 @@ class Transmission:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An intent without an outcome: it counts as disclosed and needs an explanation."""
+    """An intent of which nobody knows how it ended: it counts as disclosed and needs an explanation."""
 
     release: UUID
     at: datetime
@@ -146,7 +148,7 @@ def transmissions(
 
 
 def unfinished(session: Session, older_than: timedelta) -> list[Unfinished]:
-    """Intents older than that which have no outcome, oldest first."""
+    """Intents older than that of which nobody knows how they ended, oldest first: without an outcome, or closed as unknown."""
     rows = store.raw(session).execute(
         f"""
         SELECT i.release_id, i.at, i.actor, i.application, i.recipient, i.id FROM audit_event i
@@ -154,7 +156,7 @@ def unfinished(session: Session, older_than: timedelta) -> list[Unfinished]:
           AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = i.release_id AND o.type = ANY(%(outcomes)s))
         ORDER BY i.id
         """,
-        {"before": first_id(clock.now() - older_than), "outcomes": list(OUTCOMES)},
+        {"before": first_id(clock.now() - older_than), "outcomes": list(EXPLAINED)},
     )
     return [Unfinished(*row) for row in rows.fetchall()]
 

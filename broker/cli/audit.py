@@ -59,12 +59,15 @@ def verify(
 
 
 @app.command()
-def export(folder: Annotated[Path, typer.Argument(help="Folder to write to; what is there stays, what is new is added.")]) -> None:
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; what is there stays, what is new is added.")],
+    witnessed: Annotated[bool, typer.Option("--witnessed", help="Only up to the newest checkpoint that a witness has cosigned.")] = False,
+) -> None:
     """Write checkpoint, tiles and entries in the C2SP tlog-tiles layout, for tools that are not ours."""
     database = Database(server_url(settings()), "broker_web", pool=0)
     try:
         with database.transaction() as session:
-            published = export_log(store.raw(session), folder)
+            published = export_log(store.raw(session), folder, witnessed=witnessed)
     except LogDamaged as error:
         _fail(f"{LogDamaged.title(settings().language)} {error.detail}", NO)
     finally:

@@ -52,11 +52,13 @@ __all__ = [
     "loaded",
     "opened",
     "packed",
+    "policies",
     "policy_set_of",
     "problems",
     "purposes",
     "readme",
     "reasons",
+    "recognition",
     "row_of",
     "schedule",
     "unpack",
@@ -161,6 +163,12 @@ def purposes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
 def lawful_bases(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
     """Codes of the lawful bases (PIPL 13) → name."""
     return {code: _text(row["name"]) for code, row in _data(policy_set)["lawful_bases"].items()}
+
+
+def recognition(policy_set: PolicySet | None = None) -> Mapping[str, Any]:
+    """Examinations whose results may be taken over instead of repeated, by name: codes that count as equal, days (RS-2.2)."""
+    rules: Mapping[str, Any] = _data(policy_set)["recognition"]
+    return rules
 
 
 def loaded(folder: Path | None = None) -> PolicySet:

@@ -23,12 +23,13 @@ class Kind(StrEnum):
 
 
 class Form(StrEnum):
-    """What the answer is: a search result, one resource, one collection, or the one patient that is meant."""
+    """What the answer is: a search result, one resource, one collection, the one patient that is meant, or a yes or no about a result."""
 
     SEARCHSET = "searchset"
     RESOURCE = "resource"
     COLLECTION = "collection"
     MATCH = "match"
+    RECOGNITION = "recognition"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Ready:
     etag: str = ""  #: of a single resource
     signature: str = ""  #: detached JWS over the Bundle, of a release that is one
     encrypted: bool = False  #: whether the body is a JWE around the Bundle that digest and signature are about
+    media: str = "application/fhir+json; charset=utf-8"
+    answered: str = ""  #: of a question about mutual recognition: ``yes`` or ``no``
     unchanged: bool = False  #: the caller has this version already, so that nothing is sent again
 
     def unless(self, has: str) -> Ready:

@@ -68,6 +68,8 @@ def sent(common: Event, ready: Ready, plan: ReleasePlan, *, complete: bool, mani
         "manifest": manifest,
         "residual": [f"{kind}:{number}" for kind, number in residual.counted(plan, [item.type for item in ready.items]).items()],
     }
+    if ready.answered:
+        facts["recognised"] = ready.answered
     return replace(
         common, type="release.sent" if complete else "release.partial", outcome="sent" if complete else "partial", release=ready.release, facts=facts
     )

@@ -7,6 +7,7 @@ tests/attacks/test_route_inventory.py holds it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -18,12 +19,12 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from broker import edge, errors, metrics
+from broker import clock, edge, errors, metrics
 from broker.fhir import definitions
 from broker.fhir.parse import read_json
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
-from broker.release import match_request, pacing, packaging, query, receipts, service
+from broker.release import match_request, pacing, packaging, query, receipts, recognition, service
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.capability import statement
 from broker.release.delivery import deliver
@@ -84,7 +85,7 @@ def _headers(parts: Parts, request: Request, form: Form, ready: Ready) -> dict[s
         headers["ETag"] = ready.etag
     if ready.unchanged:
         return headers
-    headers |= {"Content-Type": packaging.JOSE if ready.encrypted else FHIR_JSON, "Content-Length": str(len(ready.body))}
+    headers |= {"Content-Type": packaging.JOSE if ready.encrypted else ready.media, "Content-Length": str(len(ready.body))}
     if ready.signature:
         headers["Release-Signature"] = ready.signature
     if form is Form.RESOURCE:
@@ -173,13 +174,24 @@ _MATCH_REQUEST = _body(
 )
 _SEARCH_FORM = _body(FORM_TYPE, (), {"patient": _ID, "_id": _ID, "_count": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}})
 
+_RECOGNITION = {
+    "parameters": [
+        {"name": "patient", "in": "query", "required": True, "schema": _ID},
+        {
+            "name": "code", "in": "query", "required": True, "description": "system|code of the examination",
+            "schema": {"type": "string", "pattern": r"^[^|\s,]{1,255}\|[^|,\s]{1,128}$"},
+        },
+    ]
+}  # fmt: skip
+
 TypeName = Annotated[str, Path(description="FHIR R4 resource type")]
 ResourceId = Annotated[str, Path(description="Logical id")]
 
 
-def build_router(served_types: tuple[str, ...]) -> APIRouter:
-    """The routes; ``served_types`` are the types that any least-necessary profile may release."""
+def build_router(served_types: tuple[str, ...], recognised: Mapping[str, Any]) -> APIRouter:
+    """The routes; ``served_types`` are the types that any least-necessary profile may release, ``recognised`` the rules of mutual recognition."""
     router = APIRouter()
+    known = recognition.examinations(recognised)
 
     @router.get("/fhir/metadata", summary="CapabilityStatement", tags=["discovery"])
     async def metadata(request: Request) -> Response:
@@ -222,6 +234,15 @@ def build_router(served_types: tuple[str, ...]) -> APIRouter:
         _served(resource_type)
         pairs = _query(request)
         return _answer(request, pairs if isinstance(pairs, Refusal) else query.read(resource_type, resource_id, pairs), Form.RESOURCE)
+
+    @router.get("/api/v1/recognition", summary="Is there a result that needs no repeating?", tags=["release"], openapi_extra=_RECOGNITION)
+    async def recognise(request: Request) -> Response:
+        await _authenticated(request)
+        pairs = _query(request)
+        if isinstance(pairs, Refusal):
+            raise errors.Invalid("The query can't be read.")
+        asked = recognition.question(pairs, known, clock.now())
+        return GatedAnswer(request, Ask(authorization_of(request), asked.wanted, Form.RECOGNITION, question=asked))
 
     @router.post("/releases", summary="One release as one Bundle", tags=["release"], openapi_extra=_RELEASE_REQUEST)
     async def releases(request: Request) -> Response:

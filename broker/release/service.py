@@ -40,7 +40,7 @@ from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
 from broker.policy.service import INSERT_DECISION, LiveEngine, row_of
 from broker.records import service as records
-from broker.release import collect, outcome, paging, query
+from broker.release import collect, outcome, paging, query, recognition
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.consents import consented
 from broker.release.facts import facts_of
@@ -67,6 +67,7 @@ class Ask:
     application: str | None = None
     proven: str | None = None  #: thumbprint of the key that the caller proved to hold (``access.proof_of``)
     unless: str = ""  #: If-None-Match: the version of the one resource that the caller has
+    question: recognition.Question | None = None  #: of mutual recognition, which the answer answers
 
 
 @dataclass(frozen=True)
@@ -330,11 +331,14 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     if ask.form in (Form.RESOURCE, Form.MATCH) and not page.resources:
         await record_and_open(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
         return Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("resource.withheld-or-unknown",))
-    obligations = permitted.plan.obligations
-    ready = made_ready(
-        parts.settings, parts.keys, ask.form, wanted, page,
-        release=release_id, bound=permitted.bound, obligations=obligations, encrypt_to=permitted.encrypt_to,
-    ).unless(ask.unless)  # fmt: skip
+    if ask.question is not None:
+        ready = recognition.ready(ask.question, release_id, page.resources, page.items, page.held_back)
+    else:
+        obligations = permitted.plan.obligations
+        ready = made_ready(
+            parts.settings, parts.keys, ask.form, wanted, page,
+            release=release_id, bound=permitted.bound, obligations=obligations, encrypt_to=permitted.encrypt_to,
+        ).unless(ask.unless)  # fmt: skip
 
     # 7 send
     complete = await send(ready)

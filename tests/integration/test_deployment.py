@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg.conninfo import make_conninfo
 
-from broker.crypto import load_keys
+from broker.crypto import KeyUnusable, load_keys
 from broker.database import Database, EmbeddedServer
 from broker.migrate import migrate
 from broker.settings import load
@@ -88,6 +88,22 @@ def test_the_broker_takes_the_secrets_from_their_files(secrets, tmp_path):
     assert keys.log_signer
     assert not (tmp_path / "keys").exists(), "no key is created beside those that are given"
     assert settings.database_url.get_secret_value().startswith("postgresql://broker_web_login:")
+
+
+def test_what_serves_requests_neither_has_nor_makes_the_key_of_the_log(secrets, tmp_path):
+    """A stolen web process can't sign a history: in Compose only the worker is given the key (QA-5)."""
+    web = load({"BROKER_DATABASE_URL_FILE": str(secrets / "database_url_web"), "BROKER_VAR": str(tmp_path)}).model_copy(update={"var": tmp_path})
+    assert not web.seals_here
+    keys = load_keys(web, seals=web.seals_here)
+    assert keys.log_signing_pem is None
+    assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == ["key-encryption.hex", "token-signing.pem"]
+    with pytest.raises(KeyUnusable):
+        _ = keys.log_signer
+    assert load({}).seals_here, "the try-out does everything in one process"
+    assert load({"BROKER_DATABASE_URL": "postgresql://web", "BROKER_DATABASE_LOG_URL": "postgresql://log"}).seals_here
+    web_part = COMPOSE[COMPOSE.index("  broker:\n") : COMPOSE.index("  worker:\n")]
+    assert "log_signing_key" not in web_part
+    assert "database_url_log" not in web_part
 
 
 def test_every_secret_that_compose_mounts_is_made_and_no_other(secrets):

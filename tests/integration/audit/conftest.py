@@ -33,7 +33,7 @@ def owner(database_url):
 @pytest.fixture
 def unguarded(owner):
     """The owner, once the triggers are switched off: what a malicious administrator can do."""
-    for table in ("audit_event", "log_entry", "log_tile", "log_checkpoint", "log_state"):
+    for table in ("audit_event", "log_entry", "log_tile", "log_checkpoint", "log_cosignature", "log_state"):
         owner.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
     return owner
 

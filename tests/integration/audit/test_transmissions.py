@@ -1,11 +1,15 @@
 """The transmission log: time, sender, receiver, content, purpose, application; and what has no outcome. (PI-3.3)"""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
 
-from broker.audit import service
+from broker.audit import orphans, service
+from broker.database import gate_lock
 from tests.factories.audit import event, intent, outcome
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -128,3 +132,86 @@ def test_intents_without_outcome_are_named_until_explained(at, database, set_clo
     at(11, outcome(open_one, "failed"))
     with database.transaction() as session:
         assert [each.release for each in service.unfinished(session, timedelta(seconds=-100))] == [fresh.release]
+
+
+class TestOrphans:
+    """An intent whose process died is closed as unknown, which counts as disclosed; one that is still on its way is left alone (G3)."""
+
+    def test_an_intent_that_was_left_alone_is_closed_once(self, at, database, transmissions, set_clock):
+        left, done = intent(), intent()
+        at(0, left)
+        at(1, done, outcome(done))
+        set_clock(START + timedelta(minutes=5))
+        assert service.close_orphans(database) == 1
+        assert service.close_orphans(database) == 0
+        told = {one.release: (one.outcome, one.disclosed, one.finished is None) for one in transmissions()}
+        assert told == {left.release: ("unknown", True, False), done.release: ("sent", True, False)}
+        with database.transaction() as session:
+            (open_one,) = service.unfinished(session, timedelta(0))
+        assert open_one.release == left.release, "it needs an explanation all the same"
+
+    def test_an_explanation_replaces_it(self, at, database, transmissions, set_clock):
+        left = intent()
+        at(0, left)
+        set_clock(START + timedelta(minutes=5))
+        assert service.close_orphans(database) == 1
+        at(6, outcome(left, "failed"))
+        assert [(one.outcome, one.disclosed) for one in transmissions()] == [("failed", False)]
+        with database.transaction() as session:
+            assert service.unfinished(session, timedelta(seconds=-1000)) == []
+
+    def test_what_is_on_its_way_is_left_alone_and_found_later(self, at, database, database_url, set_clock, transmissions):
+        slow, later = intent(), intent(patient=UUID(int=2), subject="ee" * 32)
+        at(0, slow)
+        at(1, later)
+        set_clock(START + timedelta(minutes=5))
+        with psycopg.connect(database_url) as sending:
+            sending.execute("SELECT pg_advisory_xact_lock_shared(%s)", (gate_lock("patient", slow.patient.hex),))
+            assert service.close_orphans(database) == 1, "the other patient's is not held up"
+            assert {one.release for one in transmissions() if one.finished is None} == {slow.release}
+            assert service.close_orphans(database) == 0
+        assert service.close_orphans(database) == 1
+
+    def test_a_young_intent_is_given_time(self, at, database, set_clock):
+        at(0, intent())
+        set_clock(START + timedelta(seconds=5))
+        assert service.close_orphans(database) == 0
+        set_clock(START + timedelta(seconds=15))
+        assert service.close_orphans(database) == 1
+
+    def test_an_outcome_that_comes_while_the_gate_is_waited_for_stands(
+        self, at, database, database_url, set_clock, transmissions, record, monkeypatch
+    ):
+        """The release ends in the moment between the look and the lock."""
+        monkeypatch.setattr(orphans, "PATIENCE", "60s")
+        sent = intent()
+        at(0, sent)
+        set_clock(START + timedelta(minutes=5))
+        with psycopg.connect(database_url) as sending:
+            sending.execute("SELECT pg_advisory_xact_lock_shared(%s)", (gate_lock("patient", sent.patient.hex),))
+            with ThreadPoolExecutor(1) as other:
+                closing = other.submit(service.close_orphans, database)
+                with psycopg.connect(database_url, autocommit=True) as watcher:
+                    until = time.monotonic() + 20
+                    while not watcher.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
+                        assert time.monotonic() < until
+                        time.sleep(0.01)
+                record(outcome(sent))
+                sending.rollback()
+                assert closing.result(30) == 0
+        assert [one.outcome for one in transmissions()] == ["sent"]
+
+    def test_two_workers_close_each_once(self, at, database, database_url, set_clock):
+        at(0, *(intent(patient=UUID(int=number), subject=f"{number:064x}") for number in range(1, 40)))
+        set_clock(START + timedelta(minutes=5))
+        with ThreadPoolExecutor(2) as both:
+            closed = sum(both.map(service.close_orphans, [database, database]))
+        assert closed == 39
+
+    def test_many_others_in_between_are_read_once(self, at, database, set_clock, owner):
+        at(0, *(event() for _ in range(30)), intent(), *(event() for _ in range(30)))
+        set_clock(START + timedelta(minutes=5))
+        assert service.close_orphans(database) == 1
+        assert service.close_orphans(database) == 0
+        behind = "SELECT count(*) FROM audit_event e, log_follower f WHERE f.name = 'audit.orphans' AND (e.xid, e.seq) > (f.xid, f.seq)"
+        assert owner.execute(behind).fetchone() == (0,)
