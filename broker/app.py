@@ -108,6 +108,7 @@ def background_jobs() -> list[jobs.Job]:
         *applications.background(),
         *notifications.background(),
         *workforce.background(),
+        *feedback.background(),
         *consent.background(),
         *incidents.background(),
         *telemedicine.background(),

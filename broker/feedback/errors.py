@@ -12,3 +12,26 @@ class FeedbackInconsistent(errors.Invalid):
     zh = "使用反馈的内容相互矛盾。"
     help_en = "Correct the named answers and send it again."
     help_zh = "请更正所列各项后重新提交。"
+
+
+class NoSuchConcern(errors.NotFound):
+    """There is no such suggestion or complaint, or it is not yours."""
+
+    code = "concern-unknown"
+    zh = "没有该建议或投诉，或与您无关。"
+
+
+class ConcernClosed(errors.Conflict):
+    """It is closed."""
+
+    code = "concern-closed"
+    zh = "该建议或投诉已结束。"
+    help_en = "Raise it anew if something is left."
+    help_zh = "如仍有问题，请重新提出。"
+
+
+class NoSuchRelease(errors.Invalid):
+    """There was no such release under this application."""
+
+    code = "feedback-release"
+    zh = "该申请下没有这次传输。"

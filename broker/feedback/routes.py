@@ -13,6 +13,7 @@ from broker.crypto import Keys
 from broker.database import SessionDep
 from broker.edge import STRICT
 from broker.feedback import service
+from broker.feedback.concern_routes import build_router as build_concern_router
 from broker.feedback.rules import due_at, is_overdue
 from broker.feedback.schemas import FeedbackIn, FeedbackListOut, FeedbackOut, shown
 from broker.identity.access import Person
@@ -55,4 +56,7 @@ def build_router(*, keys: Keys, days: int) -> APIRouter:
             items=[shown(row, service.comment_of(keys, application, row)) for row in rows],
         )
 
-    return router
+    whole = APIRouter()
+    whole.include_router(router)
+    whole.include_router(build_concern_router(keys))
+    return whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from broker.errors import Problem
 from broker.feedback.errors import FeedbackInconsistent
@@ -22,6 +23,7 @@ class Answers:
     onward_disclosure: bool
     deletion_done: bool
     comment: str | None
+    release: UUID | None = None  #: the one that it is about; None: all under the grant
 
 
 def due_at(first_released: datetime, days: int) -> datetime:

@@ -13,7 +13,8 @@ from broker.feedback.models import DataProblem, Feedback, PurposeMet
 from broker.feedback.rules import Answers
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text that isn't blank and holds no control characters; raises what pydantic answers with."""
     if not text.strip() or any(ord(character) < 32 and character not in "\n\r\t" for character in text):
         raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
     return text
@@ -27,6 +28,7 @@ class FeedbackIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    release: UUID | None = Field(None, description="the release that it is about; left out, all under the grant")
     used: StrictBool
     purpose_met: PurposeMet | None = None
     elements_used: Annotated[tuple[Element, ...], Field(max_length=500)] = ()
@@ -34,7 +36,7 @@ class FeedbackIn(BaseModel):
     data_problems: Annotated[tuple[DataProblem, ...], Field(max_length=20)] = ()
     onward_disclosure: StrictBool
     deletion_done: StrictBool
-    comment: Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)] | None = None
+    comment: Annotated[str, AfterValidator(printable), Field(min_length=1, max_length=4000)] | None = None
 
     def answers(self) -> Answers:
         """As the verb takes them."""
@@ -47,6 +49,7 @@ class FeedbackIn(BaseModel):
             onward_disclosure=self.onward_disclosure,
             deletion_done=self.deletion_done,
             comment=self.comment,
+            release=self.release,
         )
 
 
@@ -55,6 +58,7 @@ class FeedbackOut(BaseModel):
 
     id: UUID
     application: str
+    release: UUID | None
     at: datetime
     by: str
     used: bool
@@ -80,6 +84,7 @@ def shown(row: Feedback, comment: str | None) -> FeedbackOut:
     return FeedbackOut(
         id=row.id,
         application=row.application,
+        release=row.release_id,
         at=row.at,
         by=f"person:{row.person_id}" if row.person_id else f"client:{row.client_id}",
         used=row.used,

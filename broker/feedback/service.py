@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
-from broker import clock
+from broker import clock, jobs
 from broker.applications import service as applications
 from broker.applications.models import Application, Grant
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.errors import Forbidden
+from broker.errors import Forbidden, Problem
+from broker.feedback import concerns
+from broker.feedback.errors import NoSuchRelease
 from broker.feedback.models import Feedback
 from broker.feedback.rules import Answers, check_answers, due_at, is_overdue
-from broker.identity.access import Action, PersonCaller, ReleaseCaller
+from broker.identity.access import Action, PersonCaller, ReleaseCaller, Role
+from broker.notifications import service as notifications
+from broker.release.models import Release
 
 __all__ = [
     "Answers",
     "answered",
+    "background",
     "between",
     "comment_of",
+    "concerns",
     "destroy_comments",
     "due_at",
     "give",
@@ -33,6 +40,7 @@ __all__ = [
     "holds",
     "of_application",
     "overdue_at",
+    "remind",
 ]
 
 
@@ -73,9 +81,14 @@ def _given(
     if grant is None:
         raise applications.NoGrant
     check_answers(answers)
+    if answers.release is not None:
+        sent = session.exec(select(Release.application).where(Release.id == answers.release)).one_or_none()
+        if sent != grant.number:
+            raise NoSuchRelease(problems=(Problem("/release", "unknown", "There was no such release under this application."),))
     row = Feedback(
         grant_id=grant.id,
         application=grant.number,
+        release_id=answers.release,
         person_id=person_id,
         client_id=client_id,
         at=clock.now(),
@@ -166,3 +179,40 @@ def holds(days: int) -> applications.Holds:
 def between(session: Session, since: datetime, until: datetime) -> list[Feedback]:
     """Every report of a span of time, in its order. ``until`` is not included."""
     return list(session.exec(select(Feedback).where(Feedback.at >= since, Feedback.at < until).order_by(col(Feedback.at), col(Feedback.id))).all())
+
+
+#: Days before feedback is due at which its requester is reminded, and after which its delay is told to the information managers.
+REMINDED, ESCALATED = timedelta(days=7), timedelta(days=14)
+
+
+def remind(session: Session, keys: Keys, days: int) -> int:
+    """Tell requesters, then recipients, then the information managers, of feedback that is due or overdue; how many. Safe to repeat."""
+    now, told = clock.now(), 0
+    reached = now - timedelta(days=days) + REMINDED
+    grants = list(session.exec(select(Grant).where(col(Grant.first_released_at) <= reached).order_by(col(Grant.number))).all())
+    given = answered(session, [grant.id for grant in grants])
+    for grant in grants:
+        if grant.id in given or grant.first_released_at is None:
+            continue
+        due = due_at(grant.first_released_at, days)
+        facts: dict[str, str | int] = {"application": grant.number, "due": due.date().isoformat()}
+        kind, once = ("feedback.overdue" if due <= now else "feedback.due"), f"feedback|{grant.id}|{'overdue' if due <= now else 'due'}"
+        told += notifications.notify(session, keys, to=f"person:{grant.requester_id}", kind=kind, facts=facts, once=once) is not None
+        if due <= now:
+            to = f"organization:{grant.recipient_id}"
+            told += notifications.notify(session, keys, to=to, kind=kind, facts=facts, once=f"{once}|recipient") is not None
+        if due + ESCALATED <= now:
+            told += notifications.notify_role(session, keys, Role.INFORMATION_MANAGER, kind=kind, facts=facts, once=f"{once}|up")
+    return told
+
+
+def background() -> list[jobs.Job]:
+    """Every morning: reminders of feedback, and of suggestions and complaints without an answer."""
+
+    def reminders(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            remind(session, tools.keys, tools.settings.feedback_days)
+            concerns.remind(session, tools.keys)
+
+    return [jobs.Job("feedback.remind", reminders, cron="10 23 * * *")]

@@ -41,6 +41,7 @@ class Action(StrEnum):
     RECORDS_WRITE = "records.write"  #: ingest resources
     FEEDBACK_WRITE = "feedback.write"  #: report on the use of data received
     FEEDBACK_READ_ALL = "feedback.read-all"
+    CONCERN_ANSWER = "concern.answer"  #: answer suggestions and complaints
     TRANSMISSION_READ = "transmission.read"  #: the transmission log: who sent what to whom
     POLICY_READ = "policy.read"  #: which policies decide, their drafts, tests and replays
     POLICY_WRITE = "policy.write"  #: draft, test, replay, approve and bring back policies
@@ -71,6 +72,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.PATIENT_MATCH,
             Action.RECORDS_WRITE,
             Action.FEEDBACK_READ_ALL,
+            Action.CONCERN_ANSWER,
             Action.TRANSMISSION_READ,
             Action.REVIEW_READ,
             Action.POLICY_READ,
