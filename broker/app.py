@@ -110,6 +110,7 @@ def background_jobs() -> list[jobs.Job]:
         *workforce.background(),
         *feedback.background(),
         *consent.background(),
+        *records.background(),
         *incidents.background(),
         *telemedicine.background(),
         *obligations.background(),

@@ -103,6 +103,11 @@ def _read(paths: Sequence[Path]) -> _Files:
     return found
 
 
+def read_resources(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The resources of files, Bundles opened. Ends the command where one can't be read."""
+    return _read(paths).resources
+
+
 def _labels(resource: Mapping[str, Any]) -> tuple[str, ...]:
     """The labels that the records would give; none for a resource that they could not judge."""
     try:

@@ -27,7 +27,8 @@ SHOWN = 200
 
 
 @contextmanager
-def _opened(chosen: Settings) -> Iterator[Database]:
+def opened(chosen: Settings) -> Iterator[Database]:
+    """The database, up to date and in the role of requests; the embedded one stops with the command."""
     ready_database()
     database = Database(server_url(chosen), "broker_web", pool=1)
     try:
@@ -73,7 +74,7 @@ def ingest(
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
     )
-    with _opened(chosen) as database, bar:
+    with opened(chosen) as database, bar:
         task = bar.add_task("ingest", total=None)
 
         def told(progress: records.Progress) -> None:

@@ -25,6 +25,7 @@ from broker.records.labelling import Label
 from broker.records.lookup import ids_by_identifier, labels_of
 from broker.records.patients import check_keys
 from broker.records.preparing import Prepared, Refusal, Surroundings, Unchanged, prepare, survey
+from broker.records.relabelling import hand_on, look_again
 from broker.records.rewriting import Condition
 from broker.records.sources import Entry, Part, Unreadable, bundle_part, files_of, parts
 from broker.records.storing import Collision, Stored, store
@@ -234,7 +235,9 @@ def _stored(run: _Run, session: Session, part: Part, number: int, *, final: bool
                 ready.append(result)
             else:
                 stored.refused.append(result)
+        hand_on(session, run.keys, ready)
         done = store(session, run.keys, ready)
+        look_again(session, run.keys, ready)
         stored.accepted += done.accepted
         stored.unchanged += done.unchanged
         stored.refused += done.refused

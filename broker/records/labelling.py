@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,6 +105,8 @@ _ALIASES = {
     "urn:oid:2.16.156.10011.2.3.3.11": "http://hl7.org/fhir/sid/icd-10",  # China, WS 364: ICD-10
 }
 _ATC = "http://www.whocc.no/atc"
+#: A LOINC code as LHC-Forms and others make links of it: ``/44250-9``, ``…#44250-9``.
+_LOINC_LINK = re.compile(r"(?:^|[/#.])([0-9]{1,6}-[0-9])(?:$|[/.])", re.ASCII)
 _ICD10 = re.compile(r"icd-?10(?!-?pcs)", re.IGNORECASE)
 
 #: Properties whose strings are searched for words.
@@ -142,6 +145,7 @@ class _Lists:
     icd10: dict[str, list[str]] = field(default_factory=dict)
     atc: dict[str, list[str]] = field(default_factory=dict)
     types: dict[str, list[str]] = field(default_factory=dict)
+    questionnaires: dict[str, list[str]] = field(default_factory=dict)  #: names of instruments; after ``=`` the name must be all there is
     words: Wording = field(default_factory=Wording)  #: for free text
     all_words: Wording = field(default_factory=Wording)  #: for the names of codes
 
@@ -159,7 +163,7 @@ def lists() -> _Lists:
             for system, codes in rule.get("codes", {}).items():
                 for code in codes:
                     found.codes.setdefault((system, code), []).append(name)
-            for target, key in ((found.icd10, "icd10"), (found.atc, "atc"), (found.types, "types")):
+            for target, key in ((found.icd10, "icd10"), (found.atc, "atc"), (found.types, "types"), (found.questionnaires, "questionnaires")):
                 for entry in rule.get(key, ()):
                     target.setdefault(entry, []).append(name)
             found.words.add(name, rule.get("words", ()))
@@ -207,6 +211,7 @@ def _by_words(text: str, *, free: bool) -> tuple[str, ...]:
 def _met(resource: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """Names of the rules that anything in the resource meets, contained resources included, and whether only free text met it."""
     document = resource["resourceType"] in _DOCUMENTS
+    answers = resource["resourceType"] == "QuestionnaireResponse"
     queue: list[tuple[Any, bool]] = [(resource, False)]
     while queue:
         node, free = queue.pop()
@@ -220,6 +225,8 @@ def _met(resource: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         system, code = node.get("system"), node.get("code")
         if type(system) is str and type(code) is str:
             yield from ((name, False) for name in _by_code(system, code))
+        if answers:
+            yield from ((name, False) for name in _by_links(node))
         for name, value in node.items():
             if type(value) is str:
                 if name in _TEXTS:
@@ -229,6 +236,27 @@ def _met(resource: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
                 queue.append((value, free or name in FREE_TEXT))
         if document and str(node.get("contentType", "")).startswith("text/") and type(node.get("data")) is str:
             yield from ((rule, False) for rule in lists().words.found(_decoded(node["data"])))
+
+
+@lru_cache(maxsize=4096)
+def _by_questionnaire(url: str) -> tuple[str, ...]:
+    """Rules that a questionnaire's canonical URL meets: by its LOINC code, or by the name of a known instrument in its last part."""
+    segment = url.partition("|")[0].rstrip("/").rpartition("/")[2]
+    if "loinc.org" in url:
+        return _by_code("http://loinc.org", segment)
+    words = re.findall(r"[a-z]+|[0-9]+", segment.lower())
+    names = {*words, *(first + second for first, second in pairwise(words)), "=" + "".join(words)}
+    return tuple(rule for name in sorted(names) for rule in lists().questionnaires.get(name, ()))
+
+
+def _by_links(node: Mapping[str, Any]) -> Iterator[str]:
+    """Rules that the questionnaire or an item of a QuestionnaireResponse meets by its name alone: ``questionnaire``, ``linkId``, ``definition``."""
+    if type(node.get("questionnaire")) is str:
+        yield from _by_questionnaire(node["questionnaire"])
+    for name in ("linkId", "definition"):
+        code = _LOINC_LINK.search(node[name]) if type(node.get(name)) is str else None
+        if code is not None:
+            yield from _by_code("http://loinc.org", code[1])
 
 
 def _decoded(data: str) -> str:

@@ -20,6 +20,7 @@ from broker.fhir.validate import problems
 from broker.records import rewriting
 from broker.records.compartment import SHARED_TYPES, belonging, references
 from broker.records.dates import clinical_dates
+from broker.records.inheriting import sources_of
 from broker.records.labelling import UNCLASSIFIED, Label, labels_for, names_medication
 from broker.records.matching import identifiers_of, names_of
 from broker.records.sources import MAX_LINE_BYTES, Entry
@@ -71,6 +72,7 @@ class Prepared:
     identifiers: tuple[tuple[str, str], ...] = ()  #: (system, value), of patients and shared resources
     names: frozenset[str] = frozenset()  #: of a Patient, normalised
     birth_date: str | None = None
+    sources: tuple[tuple[str, str], ...] = ()  #: (type, id) of the resources whose labels it takes over
     waiting: bool = False  #: its labels may become known once other files have been read
 
 
@@ -225,11 +227,24 @@ def _resource(where: str, resource: Any, body: bytes, around: Surroundings) -> P
     labels = labels_for(resource, medication=around.medication(wanted) if wanted else None)
     begins, ends = clinical_dates(resource)
     prepared = Prepared(where, name, resource["id"], owner.patient, resolved, labels, begins, ends, links=_links(resource))
-    if name == "Patient" or owner.shared:
-        prepared.identifiers = identifiers_of(resource)
-    if name == "Patient":
-        prepared.names, prepared.birth_date = names_of(resource), resource.get("birthDate")
+    _named(prepared, resource)
+    prepared.sources = sources_of(resource)
     prepared.waiting = wanted is not None and any(label.code == UNCLASSIFIED for label in labels)
+    return prepared
+
+
+def _named(prepared: Prepared, resource: dict[str, Any]) -> None:
+    if prepared.type == "Patient" or prepared.patient is None:
+        prepared.identifiers = identifiers_of(resource)
+    if prepared.type == "Patient":
+        prepared.names, prepared.birth_date = names_of(resource), resource.get("birthDate")
+
+
+def prepared_again(resource: dict[str, Any], body: bytes, patient: str | None, labels: tuple[Label, ...]) -> Prepared:
+    """What is stored already, with other labels and otherwise as it was."""
+    begins, ends = clinical_dates(resource)
+    prepared = Prepared("$", resource["resourceType"], resource["id"], patient, body, labels, begins, ends, links=_links(resource))
+    _named(prepared, resource)
     return prepared
 
 

@@ -6,12 +6,13 @@ from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
 from broker.records.errors import RecordUnreadable, UnknownPatient
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
-from broker.records.labelling import FREE_TEXT, UNCLASSIFIED, Label, denied, labels_for
+from broker.records.labelling import FREE_TEXT, IN_TEXT, LEVELS, UNCLASSIFIED, Label, denied, labels_for
 from broker.records.lookup import all_of, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
+from broker.records.relabelling import background, relabel, relabel_all
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
 from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.tokens import id_token, label_tokens
@@ -20,6 +21,8 @@ from broker.records.whole import whole
 
 __all__ = [
     "FREE_TEXT",
+    "IN_TEXT",
+    "LEVELS",
     "SHARED",
     "SHARED_TYPES",
     "UNCLASSIFIED",
@@ -36,6 +39,7 @@ __all__ = [
     "Vault",
     "Window",
     "all_of",
+    "background",
     "bump_epoch",
     "check_keys",
     "clinical_dates",
@@ -56,6 +60,8 @@ __all__ = [
     "read",
     "read_linked",
     "read_one",
+    "relabel",
+    "relabel_all",
     "resource_of",
     "shred",
     "shred_again",

@@ -116,6 +116,46 @@ def test_where_the_text_is_the_matter_it_counts():
     )
 
 
+def _answers(**more):
+    item = {"linkId": "1", "text": "Little interest or pleasure in doing things", "answer": [{"valueInteger": 2}]}
+    return {"resourceType": "QuestionnaireResponse", "id": "q", "status": "completed", "item": [item]} | more
+
+
+@pytest.mark.parametrize(
+    ("more", "label"),
+    [
+        ({"questionnaire": "http://loinc.org/q/44249-1"}, "PSY"),
+        ({"questionnaire": "http://loinc.org/vs/44249-1|2.70"}, "PSY"),
+        ({"questionnaire": "https://forms.example/Questionnaire/PHQ-9"}, "PSY"),
+        ({"questionnaire": "https://forms.example/Questionnaire/depression-phq9-zh|3"}, "PSY"),
+        ({"questionnaire": "https://forms.example/Questionnaire/gad_7"}, "PSY"),
+        ({"questionnaire": "https://forms.example/Questionnaire/AUDIT-C"}, "SUD"),
+        ({"questionnaire": "https://forms.example/Questionnaire/audit"}, "SUD"),
+        ({"item": [{"linkId": "/44249-1", "text": "Panel"}]}, "PSY"),
+        ({"item": [{"linkId": "a", "text": "Panel", "item": [{"linkId": "44261-6", "text": "Sum"}]}]}, "PSY"),
+        ({"item": [{"linkId": "1", "text": "Sum", "definition": "http://loinc.org/fhir/q#44261-6"}]}, "PSY"),
+    ],
+)
+def test_a_questionnaire_is_known_by_its_name_alone(more, label):
+    """Answers whose texts say nothing are sensitive where the form is."""
+    assert {label, "R"} <= _codes(_answers(**more))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"questionnaire": "https://forms.example/Questionnaire/audit-trail"},
+        {"questionnaire": "https://forms.example/Questionnaire/nursing-9"},
+        {"questionnaire": "https://forms.example/Questionnaire/biographics"},
+        {"questionnaire": "http://loinc.org/q/74728-7"},
+        {"item": [{"linkId": "2026-11-23", "text": "Date"}]},
+        {"item": [{"linkId": "8310-5", "text": "Temperature"}]},
+    ],
+)
+def test_an_ordinary_questionnaire_is_not_labelled(more):
+    assert _codes(_answers(**more)) == {"N"}
+
+
 def test_the_narrative_is_not_searched_and_contained_resources_are():
     assert _codes(observation(text={"status": "generated", "div": "<div>HIV</div>"})) == {"N"}
     assert "HIV" in _codes(observation(contained=[condition(code=concept(SNOMED, "86406008"))]))
