@@ -43,6 +43,7 @@ from broker.policy import service as policy
 from broker.policy.facts import ConsentFacts
 from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
+from broker.release.accounting import accounting
 from broker.release.beside import beside
 from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
@@ -192,7 +193,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             holds=feedback.holds(chosen.feedback_days),
             reviews=chosen.separate_reviews,
             quorum=chosen.quorum,
-            deadlines={"routine": chosen.deadline_routine, "urgent": chosen.deadline_urgent, "emergency": chosen.deadline_emergency},
+            deadlines=deadlines(chosen),
             attachment_bytes=chosen.attachment_bytes,
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
@@ -213,6 +214,11 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     return app
 
 
+def deadlines(chosen: Settings) -> dict[str, int]:
+    """Hours until a decision, by urgency."""
+    return {"routine": chosen.deadline_routine, "urgent": chosen.deadline_urgent, "emergency": chosen.deadline_emergency}
+
+
 def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue) -> Desk:
     """What the console's pages need."""
     purposes, bases = policy.purposes(), policy.lawful_bases()
@@ -224,6 +230,9 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         holds=feedback.holds(installation.settings.feedback_days),
         purposes=frozenset(purposes),
         lawful_bases=frozenset(bases),
+        reviews=installation.settings.separate_reviews,
+        quorum=installation.settings.quorum,
+        deadlines=deadlines(installation.settings),
     )
     return Desk(
         settings=installation.settings,
@@ -232,6 +241,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         means=means,
         preview=preview_of(app),
         beside=lambda session, application, preview: beside(session, installation.keys, application, preview),
+        accounting=lambda session, patient_key: accounting(session, installation.keys, patient_key),
         catalogue=catalogue,
         purposes=purposes,
         lawful_bases=bases,

@@ -20,7 +20,7 @@ from broker.applications.agreements import newest as agreements
 from broker.applications.agreements import versions as agreement_versions
 from broker.applications.assessing import latest as latest_assessment
 from broker.applications.assessing import of_patients
-from broker.applications.attachments import attach, detach, opened
+from broker.applications.attachments import AttachmentKind, attach, detach, opened
 from broker.applications.attachments import name_of as attachment_name
 from broker.applications.bulk import Chosen
 from broker.applications.bulk import act as bulk
@@ -71,6 +71,7 @@ __all__ = [
     "SPEND_SQL",
     "Action",
     "Answer",
+    "AttachmentKind",
     "Chosen",
     "ConsentFactsOf",
     "GrantAction",

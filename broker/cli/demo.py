@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
 from rich.console import Console
 
 from broker.cli.serve import UnbufferedProtocol, ready_database, stop_on_sigterm
+from broker.identity.access import NAMES_ZH, Role
 from broker.settings import settings
+
+if TYPE_CHECKING:
+    from broker.demo.seed import Cast
 
 
 def demo(
@@ -24,6 +28,7 @@ def demo(
     from broker.demo.client import Unexpected
     from broker.demo.seed import seed, write_credentials
     from broker.demo.story import Story
+    from broker.demo.waiting import leave_waiting
 
     console = Console()
     console.print("[bold]信息资源共享与知情同意登记 · Data-sharing broker and consent registry[/]")
@@ -48,6 +53,7 @@ def demo(
         try:
             story.play()
             story.standing_grants()
+            leave_waiting(story)
             code = 0
         except Unexpected as error:
             console.print(f"[bold red]NOT AS TOLD[/] {error}", markup=True)
@@ -56,7 +62,7 @@ def demo(
         if code == 0:
             console.print("\n[bold green]Every step came out as told. 各步骤均如所述。[/]")
         if not once:
-            _looking_around(console, base_url, cast.passwords, path.as_posix())
+            _looking_around(console, base_url, cast, path.as_posix())
             while thread.is_alive():
                 thread.join(0.5)
     except KeyboardInterrupt:
@@ -69,11 +75,18 @@ def demo(
     raise typer.Exit(code)
 
 
-def _looking_around(console: Console, base_url: str, passwords: dict[str, str], path: str) -> None:
+def _looking_around(console: Console, base_url: str, cast: Cast, path: str) -> None:
+    console.print(f"\n[bold]{base_url}/console/[/]  控制台 · the console, in Chinese and English", highlight=False)
+    for one in cast.hospital["people"]:
+        roles = sorted({held["role"] for held in one["roles"]})
+        said = " ".join(f"{NAMES_ZH[Role(role)]} {role.replace('_', ' ')}" for role in roles)
+        console.print(f"  {one['username']:<10} {cast.passwords[one['username']]:<18} {one['name']['zh']}  {said}", highlight=False, markup=False)
+    console.print(
+        f"  患者页面 {base_url}/console/patient，验证码由信息管理员生成 · a patient's own page; the information manager makes the code",
+        highlight=False,
+    )
     console.print(f"\n[bold]{base_url}[/]  API /openapi.json · FHIR /fhir/metadata · log /log/checkpoint", highlight=False)
     console.print(f"clients' keys and everybody's passwords: {path} (mode 0600)", highlight=False)
-    for name, password in passwords.items():
-        console.print(f"  {name:<12} {password}", highlight=False, markup=False)
     console.print("Ctrl+C stops.")
 
 

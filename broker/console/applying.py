@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -14,8 +15,9 @@ from sqlmodel import Session
 from broker import clock
 from broker.applications import service as applications
 from broker.applications.schemas import ApplicationIn
+from broker.console import words
 from broker.console.desk import Desk
-from broker.console.door import Form, Posted, SignedIn, Visitor
+from broker.console.door import Form, Posted, PostedFile, SignedIn, Visitor
 from broker.console.opinions import Opinion, opinion
 from broker.console.pages import Pages, named, text, to
 from broker.console.problems import of_validation
@@ -28,6 +30,12 @@ RESIDENT_NUMBER = "urn:oid:2.16.156.10011.1.3"
 
 #: The purposes that most people mean, before all others.
 FIRST_PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "PUBHLTH", "HRESCH")
+
+#: The fields of an application that are written here.
+KEPT = {
+    "purpose", "lawful_basis", "recipient", "data", "period", "channel", "valid_until", "urgency", "justification", "retention_days", "patients",
+    "attachments",
+}  # fmt: skip
 
 #: Days that a new application is valid for unless somebody says otherwise.
 USUAL_DAYS = 90
@@ -59,6 +67,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             bases=[(code, text(name, spoken)) for code, name in desk.lawful_bases.items()],
             recipients=[(one, named(known.get(one), spoken)) for one in mine],
             systems=(RESIDENT_NUMBER, desk.settings.record_number_system),
+            attachments=form.get("attachments") or [],
+            kinds=[(code, words.word(spoken, "attachment", code)) for code in words.ATTACHMENT],
             ref=ref,
             version=version,
             outlook=outlook,
@@ -88,8 +98,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         if "edit" not in applications.actions(session, sight):
             return to(f"/console/applications/{ref}")
         shown = applications.one(session, desk.keys, sight)
-        form = shown.model_dump(mode="json", include={"purpose", "lawful_basis", "recipient", "data", "period", "channel", "valid_until", "urgency",
-                                                      "justification", "retention_days", "patients"})  # fmt: skip
+        form = shown.model_dump(mode="json", include=KEPT)
         form["another"] = "another" in request.query_params
         reason = ""
         if shown.status == "returned":
@@ -119,6 +128,27 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             return page(request, who, session, given, ref=ref, version=version, error=error, outlook=_outlook(request, who, session, ref))
         return to(f"/console/applications/{application.number}", done="submitted")
 
+    @router.post("/console/applications/{ref}/attachments")
+    def attach(request: Request, ref: str, given: PostedFile, who: SignedIn, session: SessionDep) -> Response:
+        kind = given.form.one("kind")
+        try:
+            with session.begin_nested():
+                applications.attach(
+                    session, desk.keys, who.caller.person_id, ref, kind=applications.AttachmentKind(kind if kind in words.ATTACHMENT else "other"),
+                    name=_plain(given.name), media_type=given.media_type, content=given.content, max_bytes=desk.settings.attachment_bytes,
+                )  # fmt: skip
+        except BrokerError as error:
+            sight = applications.look(session, who.caller.person_id, ref)
+            form = applications.one(session, desk.keys, sight).model_dump(mode="json", include=KEPT)
+            return page(request, who, session, form, ref=ref, version=sight.application.version, error=error)
+        return to(f"/console/applications/{ref}/edit", done="attached")
+
+    @router.post("/console/applications/{ref}/attachments/{attachment}/remove")
+    def detach(ref: str, attachment: UUID, form: Posted, who: SignedIn, session: SessionDep) -> Response:
+        del form
+        applications.detach(session, who.caller.person_id, ref, attachment)
+        return to(f"/console/applications/{ref}/edit", done="saved")
+
     def _outlook(request: Request, who: Visitor, session: Session, ref: str) -> Opinion | None:
         decision = applications.outlook(session, desk.means, who.caller.person_id, ref)
         if decision is None:
@@ -134,6 +164,11 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         )
 
     return router
+
+
+def _plain(name: str) -> str:
+    """A file's name without what no name of a document holds."""
+    return "".join(letter for letter in name if letter.isprintable() and letter not in '/\\"')[:200] or "document"
 
 
 def _version(form: Form) -> int:

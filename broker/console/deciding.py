@@ -67,6 +67,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             consents=[_consent(desk, session, spoken, one, {id_: named(row, spoken) for id_, row in known.items()}) for one in consents],
             beside=[_patient(spoken, one) for one in desk.beside(session, sight.application, preview)],
             actions=thread.application.actions,
+            missing=[one.partition(":")[0] for one in thread.application.missing],
+            differences=applications.differences(session, desk.keys, sight.application) if sight.application.round > 1 else [],
             reasons=[(code, words.word(spoken, "reason", code)) for code in words.REASON],
             classes=desk.catalogue.classes,
         )
@@ -90,7 +92,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             asked = applications.one(session, desk.keys, applications.look(session, person, ref))
             narrowed = _read(NarrowIn, {**_limits(form), **_narrowing(form, asked)}, spoken)
             applications.narrow(session, desk.means, person, ref, narrowed.narrowing(), if_match=version, reason=narrowed.said())
-        elif name in ("return", "refuse"):
+        elif name in ("return", "refuse", "legality", "necessity", "concur", "recuse"):
             STEPS[name](session, desk.keys, person, ref, if_match=version, reason=said_to(form, spoken).said())
         else:
             raise Malformed("There is no such answer.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlmodel import Session
 
@@ -21,7 +22,8 @@ class Desk:
     """Handed to every page.
 
     ``means``, ``preview``: as applications' own routes have them. ``beside``: a preview with what
-    stays (``release.beside.Beside``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
+    stays (``release.beside.Beside``). ``accounting``: what was sent of a patient
+    (``release.accounting.Disclosure``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
     policy's names in both languages.
     """
 
@@ -31,6 +33,7 @@ class Desk:
     means: Means
     preview: Preview
     beside: Callable[[Session, Application, Mapping[str, Any]], Sequence[Any]]
+    accounting: Callable[[Session, UUID], Sequence[Any]]
     catalogue: Catalogue
     purposes: Mapping[str, Text]
     lawful_bases: Mapping[str, Text]

@@ -15,6 +15,7 @@ from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Depends, Request
+from starlette.datastructures import UploadFile
 
 from broker.console.errors import NotFromHere, SignInFirst
 from broker.crypto import Keys
@@ -144,6 +145,33 @@ async def posted(request: Request, who: SignedIn) -> Form:
     return form
 
 
+@dataclass(frozen=True)
+class Sending:
+    """A form with one file in it."""
+
+    form: Form
+    name: str
+    media_type: str
+    content: bytes
+
+
+async def posted_file(request: Request, who: SignedIn) -> Sending:
+    """A form with a file, of somebody who is signed in. Raises NotFromHere, Malformed."""
+    check_origin(request)
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Malformed("A form with a file is sent as multipart/form-data.")
+    async with request.form(max_files=1, max_fields=10) as parts:
+        plain = Form(tuple((name, value.strip()) for name, value in parts.multi_items() if isinstance(value, str)))
+        file = parts.get("file")
+        if not hmac.compare_digest(plain.one("csrf").encode(), who.csrf.encode()):
+            raise NotFromHere
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise Malformed("No file was sent.")
+        return Sending(plain, file.filename, (file.content_type or "").partition(";")[0].strip().lower(), await file.read())
+
+
+#: A form with a file, of a page that only people who are signed in see.
+PostedFile = Annotated[Sending, Depends(posted_file)]
 #: The form of a page that only people who are signed in see.
 Posted = Annotated[Form, Depends(posted)]
 #: The form of the login page.

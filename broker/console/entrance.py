@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from broker.console import language, navigation
 from broker.console.desk import Desk
 from broker.console.door import Posted, Sent, SignedIn, cookie_name
-from broker.console.errors import SignInFirst
+from broker.console.errors import PatientSignInFirst, SignInFirst
 from broker.console.language import N_
 from broker.console.pages import Pages, safe_path, static, to
 from broker.database import SessionDep
@@ -125,6 +125,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
 def error_page(pages: Pages, request: Request, error: BrokerError) -> Response:
     """An error as a page; whoever must sign in first is led to the login page and, after that, back."""
+    if isinstance(error, PatientSignInFirst):
+        return to("/console/patient/login")
     if isinstance(error, SignInFirst):
         onward = quote(str(request.url.path) + (f"?{request.url.query}" if request.url.query else "")) if request.method == "GET" else ""
         return to("/console/login" + (f"?next={onward}" if onward not in ("", "/console/", "/console") else ""))

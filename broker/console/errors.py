@@ -19,3 +19,12 @@ class NotFromHere(Forbidden):
     zh = "该表单并非由本系统页面提交。"
     help_en = "Go back, load the page again and repeat what you did. Nothing was changed."
     help_zh = "请返回并刷新页面后重新操作；未作任何更改。"
+
+
+class PatientSignInFirst(SignInFirst):
+    """Enter the code you were given at the desk."""
+
+    code = "patient-sign-in-first"
+    zh = "请输入在服务台领取的一次性验证码。"
+    help_en = "Ask for a code at the desk; it is good for fifteen minutes."
+    help_zh = "请到服务台领取验证码，15 分钟内有效。"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -33,6 +34,10 @@ from broker.identity.access import Action
 STEPS: MappingProxyType[str, Callable[..., Any]] = MappingProxyType(
     {
         "endorse": applications.endorse,
+        "agree": applications.agree,
+        "legality": applications.legality,
+        "necessity": applications.necessity,
+        "concur": applications.concur,
         "return": applications.return_,
         "refuse": applications.refuse,
         "withdraw": applications.withdraw,
@@ -40,10 +45,11 @@ STEPS: MappingProxyType[str, Callable[..., Any]] = MappingProxyType(
         "resume": applications.resume,
         "revoke": applications.revoke,
         "close": applications.close,
+        "recuse": applications.recuse,
     }
 )
 #: Those for which a reason must be given.
-REASONED = frozenset({"return", "refuse", "suspend", "resume", "revoke"})
+REASONED = frozenset({"return", "refuse", "suspend", "resume", "revoke", "recuse", "close"})
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
@@ -80,6 +86,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             "may_edit": "edit" in given,
             "may_decide": "approve" in given,
             "may_assess": "assess" in given,
+            "missing": [one.partition(":")[0] for one in shown.missing],
+            "may_renew": application.requester_id == who.caller.person_id and shown.status == "approved",
+            "differences": applications.differences(session, desk.keys, application) if application.round > 1 else [],
             "reports": [(row, feedback.comment_of(desk.keys, application, row)) for row in reports],
             "may_report": reporter and shown.grant is not None,
             "due": feedback.due_at(sent, desk.settings.feedback_days) if sent else None,
@@ -100,6 +109,26 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         except BrokerError as error:
             return show(request, ref, who, session, error)
         return to(f"/console/applications/{quote(ref)}", done=name)
+
+    @router.post("/console/applications/{ref}/again")
+    def again(request: Request, ref: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:
+        try:
+            with session.begin_nested():
+                relation = applications.Relation(form.one("relation"))
+                fresh = applications.again(session, desk.keys, who.caller.person_id, ref, relation)
+        except ValueError:
+            raise Malformed("There is no such choice.") from None
+        except BrokerError as error:
+            return show(request, ref, who, session, error)
+        return to(f"/console/applications/{fresh.id}/edit")
+
+    @router.get("/console/applications/{ref}/attachments/{attachment}")
+    def attachment_of(ref: str, attachment: UUID, who: SignedIn, session: SessionDep) -> Response:
+        application = applications.look(session, who.caller.person_id, ref).application
+        row, body = applications.opened(session, desk.keys, application, attachment, who.caller.actor)
+        name = quote(applications.attachment_name(desk.keys, row), safe="")
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Content-Security-Policy": "sandbox; default-src 'none'"}
+        return Response(body, media_type=row.media_type, headers=headers)
 
     @router.post("/console/applications/{ref}/assess")
     def assess(request: Request, ref: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:

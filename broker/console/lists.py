@@ -153,6 +153,7 @@ def columns(spoken: str, kind: Kind) -> list[Column]:
         Column(said(spoken, N_("Recipient"))),
         Column(said(spoken, N_("Urgency"))),
         Column(said(spoken, N_("Assessment"))),
+        Column(said(spoken, N_("Decide by"))),
         when,
     ]
 
@@ -187,5 +188,6 @@ def row(desk: Desk, spoken: str, kind: Kind, one: SummaryOut, known: dict[str, O
         Cell(named(known.get(one.recipient or ""), spoken)),
         Cell(words.word(spoken, "urgency", one.urgency), tone=words.TONES.get(one.urgency, "quiet")),
         Cell(words.word(spoken, "effect", one.assessed), tone=words.TONES.get(one.assessed or "", "quiet") if one.assessed else ""),
+        Cell(language.moment(spoken, zone, one.due_at), note=said(spoken, N_("late")) if one.late else ""),
         Cell(language.moment(spoken, zone, when)),
     ]

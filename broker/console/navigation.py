@@ -25,6 +25,14 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/applications", N_("My applications"), action=Action.APPLICATION_WRITE),
     Entry("/console/exchanges", N_("Exchanges"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/consultations", N_("Consultations"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.AUDITOR)),
+    Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ),
+    Entry("/console/events", N_("Events"), action=Action.LOG_READ),
+    Entry("/console/patient-code", N_("Code for a patient"), action=Action.CONSENT_WRITE),
+    Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
+    Entry("/console/people", N_("People"), action=Action.REGISTRY_READ),
+    Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),
+    Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
+    Entry("/console/inbox", N_("Messages to me")),
     Entry("/console/account", N_("My account")),
 )
 

@@ -14,6 +14,7 @@ from broker.console import language, navigation, problems, words
 from broker.console.desk import Desk
 from broker.console.door import Visitor
 from broker.console.language import N_
+from broker.errors import Problem
 from broker.identity.models import Organization
 from broker.policy.service import Text
 
@@ -42,9 +43,16 @@ DONE = {
     "resume": N_("Resumed."),
     "revoke": N_("Revoked: nothing leaves under this grant any more."),
     "close": N_("Closed. Thank you for saying so."),
+    "agree": N_("Agreed for the data of your department."),
+    "legality": N_("Found lawful."),
+    "necessity": N_("Found necessary."),
+    "concur": N_("Concurred."),
+    "recuse": N_("Your interest is on record; you take no further step of it."),
+    "attached": N_("The document is attached."),
     "approve": N_("Approved. The recipient's system may fetch the data now."),
     "narrow": N_("Approved in part. The recipient's system may fetch what remains."),
     "assess": N_("Assessed again, as consents and policies are now."),
+    "consent-withdrawn": N_("Withdrawn. From this moment nothing is shared under this consent any more."),
     "feedback": N_("Thank you: your feedback is on record."),
     "booked": N_("Booked. The consultant is asked to confirm."),
     "consultation-confirm": N_("Confirmed."),
@@ -102,6 +110,7 @@ class Pages:
             "title_of": lambda error: problems.title(spoken, error),
             "help_of": lambda error: problems.help_(spoken, error),
             "sentence_of": lambda found: problems.sentence(spoken, found),
+            "field_of": lambda path: problems.place(spoken, Problem(path, "", "")) or path,
             "place_of": lambda found: problems.place(spoken, found),
         }
         environment.filters |= {
@@ -123,6 +132,7 @@ class Pages:
             "csrf": who.csrf if who else "",
             "nav": navigation.entries(who.caller) if who else [],
             "path": request.url.path,
+            "at_patients": False,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "static_version": self.version,
             "done": DONE.get(request.query_params.get("done", ""), ""),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.console import applying, consultations, deciding, entrance, exchange, lists
+from broker.console import applying, consultations, deciding, entrance, exchange, inbox, journal, lists, patient, registry, reviewing
 from broker.console.desk import Desk
 from broker.console.pages import Pages
 from broker.errors import BrokerError
@@ -19,6 +19,11 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     deciding.build_router,
     exchange.build_router,
     consultations.build_router,
+    journal.build_router,
+    reviewing.build_router,
+    registry.build_router,
+    inbox.build_router,
+    patient.build_router,
 )
 
 #: Errors under this path are pages.

@@ -16,6 +16,7 @@ STATE = {
     "withdrawn": N_("Withdrawn"),
 }
 GRANT = {
+    "awaiting": N_("Terms to be accepted"),
     "active": N_("In force"),
     "suspended": N_("Suspended"),
     "revoked": N_("Revoked"),
@@ -42,6 +43,47 @@ ACTION = {
     "revoke": N_("Grant revoked"),
     "close": N_("Grant closed"),
     "expire": N_("Grant expired"),
+    "agree": N_("Agreed for the data"),
+    "legality": N_("Found lawful"),
+    "necessity": N_("Found necessary"),
+    "concur": N_("Concurred"),
+    "recuse": N_("Recused"),
+    "accept": N_("Terms accepted"),
+    "replace": N_("Replaced"),
+}
+#: What the buttons of steps say.
+STEP = {
+    "endorse": N_("Endorse"),
+    "agree": N_("Agree for our data"),
+    "legality": N_("Find it lawful"),
+    "necessity": N_("Find it necessary"),
+    "concur": N_("Concur"),
+    "recuse": N_("Declare an interest"),
+    "return": N_("Return"),
+    "refuse": N_("Refuse"),
+    "withdraw": N_("Withdraw"),
+    "suspend": N_("Suspend"),
+    "resume": N_("Resume"),
+    "revoke": N_("Revoke"),
+    "close": N_("Close: no longer needed"),
+}
+#: What an application still needs before it can be approved.
+NEED = {
+    "agree": N_("the agreement of the department that the data belong to"),
+    "legality": N_("the review of legality"),
+    "necessity": N_("the review of necessity"),
+    "quorum": N_("one more who concurs"),
+    "concur": N_("one more who concurs"),
+}
+RELATION = {"renewal": N_("Renewal"), "amendment": N_("Amendment")}
+ATTACHMENT = {
+    "ethics-approval": N_("Ethics approval"),
+    "agreement": N_("Agreement"),
+    "impact-assessment": N_("Impact assessment"),
+    "consent-form": N_("Signed consent form"),
+    "referral": N_("Referral"),
+    "transfer-route": N_("Route for a transfer abroad"),
+    "other": N_("Other"),
 }
 URGENCY = {"routine": N_("Routine"), "urgent": N_("Urgent"), "emergency": N_("Emergency")}
 CHANNEL = {"api": N_("FHIR interface"), "bundle": N_("One bundle"), "bulk": N_("Bulk export")}
@@ -53,6 +95,11 @@ REASON = {
     "incomplete": N_("Incomplete"),
     "duplicate": N_("Duplicate"),
     "security": N_("Security"),
+    "done": N_("The purpose is met"),
+    "moved": N_("The patient is treated elsewhere"),
+    "no-longer-needed": N_("No longer needed"),
+    "replaced": N_("Replaced by another"),
+    "recertification": N_("Not kept at the recertification"),
     "other": N_("Other"),
 }
 ROLE = {
@@ -81,6 +128,8 @@ KIND = {
     "pharmacy": N_("Pharmacy"),
     "insurer": N_("Insurer"),
     "authority": N_("Authority"),
+    "nursing": N_("Nursing"),
+    "infection_control": N_("Infection control"),
 }
 PURPOSE_MET = {"yes": N_("Yes"), "partly": N_("Partly"), "no": N_("No")}
 DATA_PROBLEM = {
@@ -128,6 +177,10 @@ TABLES = MappingProxyType(
         "grant": GRANT,
         "effect": EFFECT,
         "action": ACTION,
+        "step": STEP,
+        "need": NEED,
+        "relation": RELATION,
+        "attachment": ATTACHMENT,
         "urgency": URGENCY,
         "channel": CHANNEL,
         "reason": REASON,
@@ -148,7 +201,7 @@ TABLES = MappingProxyType(
 TONES = MappingProxyType(
     {
         "draft": "quiet", "withdrawn": "quiet", "expired": "quiet", "closed": "quiet", "routine": "quiet",
-        "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "partial": "waiting", "urgent": "waiting",
+        "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "awaiting": "waiting", "partial": "waiting", "urgent": "waiting",
         "approved": "good", "active": "good", "permit": "good", "sent": "good",
         "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
         "failed": "quiet", "booked": "waiting", "confirmed": "good", "open": "good", "followed-up": "good", "cancelled": "quiet", "missed": "bad",

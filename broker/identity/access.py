@@ -26,11 +26,12 @@ from broker.identity.access_token import signing_key
 from broker.identity.bearer import Unproven, caller_for, caller_from, claims_of, proof_of, release_caller, standing_query, token_in
 from broker.identity.callers import GrantReader, GrantView, NotAuthenticatedReason, PersonCaller, ReleaseCaller
 from broker.identity.errors import LoginLocked
-from broker.identity.roles import Action, Role
+from broker.identity.roles import NAMES_ZH, Action, Role
 from broker.identity.scopes import SmartScope
 from broker.identity.standing import STANDING
 
 __all__ = [
+    "NAMES_ZH",
     "STANDING",
     "Action",
     "GrantReader",

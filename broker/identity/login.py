@@ -52,17 +52,17 @@ def authenticate(database: Database, keys: Keys, username: str, password: str) -
     username = username.lower()
     name = keys.blind("login", username)
     with database.transaction() as session:
-        if (wait := _locked(session, name)) is not None:
+        if (wait := locked_for(session, name)) is not None:
             return LoginRefused(wait)
         person = _active_person(session, username)
         password_hash = person.password_hash if person else None
     right, renewed = passwords.matches(password, password_hash) if len(password.encode(errors="replace")) <= MAX_PASSWORD_BYTES else (False, None)
     with database.transaction() as session:
         if not right or person is None:
-            _count_failure(session, name, person)
+            count_failure(session, name, person)
             return LoginRefused()
         # Asked again: of many guesses sent at once, none that comes after the lock gets in, right or wrong.
-        if (wait := _locked(session, name)) is not None:
+        if (wait := locked_for(session, name)) is not None:
             return LoginRefused(wait)
         session.execute(sa.delete(FailedLogin).where(col(FailedLogin.name) == name))
         if renewed is not None:
@@ -76,7 +76,7 @@ def _active_person(session: Session, username: str) -> Person | None:
     return session.exec(select(Person).where(Person.username == username, Person.status == "active")).one_or_none()
 
 
-def _locked(session: Session, name: bytes) -> int | None:
+def locked_for(session: Session, name: bytes) -> int | None:
     """Whole seconds until the name may be tried again, or None."""
     until = session.exec(select(FailedLogin.locked_until).where(FailedLogin.name == name)).one_or_none()
     now = clock.now()
@@ -98,7 +98,8 @@ def count(session: Session, name: bytes) -> int:
     return failures
 
 
-def _count_failure(session: Session, name: bytes, person: Person | None) -> None:
+def count_failure(session: Session, name: bytes, person: Person | None) -> None:
+    """Count a failure under a blinded name, lock the name for a while if there were many, and record it."""
     failures = count(session, name)
     now = clock.now()
     lock = rules.lock_after(failures)
@@ -146,7 +147,8 @@ def organization_active(session: Session, organization_id: str) -> bool:
     return bool(session.execute(sa.select(sa.func.bool_and(walk.c.status == "active"))).scalar_one())
 
 
-def _secret_hash(secret: str) -> bytes:
+def secret_hash(secret: str) -> bytes:
+    """What is kept of a session's secret."""
     return sha256(secret.encode(errors="replace")).digest()
 
 
@@ -164,14 +166,14 @@ def open_session(session: Session, caller: PersonCaller) -> SessionGiven:
     now, secret = clock.now(), secrets.token_urlsafe(32)
     expires_at = now + rules.SESSION_LIFE
     session.execute(sa.delete(PersonSession).where(col(PersonSession.expires_at) < now))
-    session.add(PersonSession(secret_hash=_secret_hash(secret), person_id=caller.person_id, created_at=now, last_used_at=now, expires_at=expires_at))
+    session.add(PersonSession(secret_hash=secret_hash(secret), person_id=caller.person_id, created_at=now, last_used_at=now, expires_at=expires_at))
     audit.record(session, Event("session.opened", caller.actor))
     return SessionGiven(secret, expires_at, caller)
 
 
 def caller_of_session(session: Session, secret: str) -> PersonCaller | None:
     """Who holds this session secret, if the session still runs and the account is active."""
-    row = session.get(PersonSession, _secret_hash(secret))
+    row = session.get(PersonSession, secret_hash(secret))
     now = clock.now()
     if row is None or rules.session_ended(now, row.last_used_at, row.expires_at):
         return None
@@ -184,7 +186,7 @@ def caller_of_session(session: Session, secret: str) -> PersonCaller | None:
 
 def close_session(session: Session, secret: str) -> None:
     """End a session; nothing happens where there is none."""
-    row = session.get(PersonSession, _secret_hash(secret))
+    row = session.get(PersonSession, secret_hash(secret))
     if row is not None:
         session.delete(row)
         audit.record(session, Event("session.closed", f"person:{row.person_id}"))

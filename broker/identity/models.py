@@ -150,3 +150,25 @@ class FailedLogin(SQLModel, table=True):
     failures: int
     last_at: datetime = Field(sa_type=_TIME, index=True)
     locked_until: datetime | None = Field(default=None, sa_type=_TIME)
+
+
+class PatientCode(SQLModel, table=True):
+    """The one-time code that a patient was given at the desk: its keyed hash. A new one takes the place of the one before."""
+
+    __tablename__ = "patient_code"
+
+    patient_key: UUID = Field(primary_key=True)
+    code_hash: bytes = Field(sa_type=sa.LargeBinary)
+    given_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+
+
+class PatientSession(SQLModel, table=True):
+    """A patient who is looking at their own page: the SHA-256 of the secret in their cookie."""
+
+    __tablename__ = "patient_session"
+
+    patient_key: UUID = Field(primary_key=True)
+    secret_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True, index=True)
+    last_used_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)

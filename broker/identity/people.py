@@ -43,6 +43,14 @@ def offices(session: Session, person_id: UUID) -> frozenset[Office]:
     return frozenset((Role(role), organization_id) for role, organization_id in rows)
 
 
+def all_offices(session: Session) -> dict[UUID, set[Office]]:
+    """The roles that every account holds, each with its organisation."""
+    held: dict[UUID, set[Office]] = {}
+    for person_id, role, organization_id in session.exec(select(RoleHeld.person_id, RoleHeld.role, RoleHeld.organization_id)).all():
+        held.setdefault(person_id, set()).add((Role(role), organization_id))
+    return held
+
+
 def add_person(
     session: Session,
     actor: str,

@@ -19,17 +19,22 @@ from broker.identity.login import (
     sign_in,
 )
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
-from broker.identity.people import add_person, change_person, offices, people, person, set_password, set_roles
+from broker.identity.patients import PATIENT, Code, Entered, close_patient_session, enter, give_code, patient_of_session
+from broker.identity.people import add_person, all_offices, change_person, offices, people, person, set_password, set_roles
 from broker.identity.statements import Statement, StatementRefused, read_statement
 from broker.identity.tokens import revoke_token
 
 __all__ = [
+    "PATIENT",
+    "Code",
+    "Entered",
     "LoginRefused",
     "SessionGiven",
     "Statement",
     "StatementRefused",
     "add_organization",
     "add_person",
+    "all_offices",
     "audience",
     "authenticate",
     "below",
@@ -40,7 +45,10 @@ __all__ = [
     "change_person",
     "client",
     "clients",
+    "close_patient_session",
     "close_session",
+    "enter",
+    "give_code",
     "issuer",
     "lineage",
     "offices",
@@ -48,6 +56,7 @@ __all__ = [
     "organization",
     "organization_active",
     "organizations",
+    "patient_of_session",
     "people",
     "person",
     "public_jwks",

@@ -19,11 +19,11 @@ from broker.feedback import service as feedback
 from broker.identity.models import Organization
 from broker.release.models import Release
 from broker.review.errors import NoSuchQuarter
-from broker.review.figures import Case, Inputs, Report, Sent, Step, document
-from broker.review.rules import Quarter
-from broker.review.text import LANGUAGES, as_text
+from broker.review.figures import COLUMNS, Case, Inputs, Report, Sent, Step, document
+from broker.review.rules import SMALLEST, Quarter
+from broker.review.text import LANGUAGES, WORDS, as_text, lines
 
-__all__ = ["LANGUAGES", "NoSuchQuarter", "Quarter", "as_json", "as_text", "compiled"]
+__all__ = ["COLUMNS", "LANGUAGES", "SMALLEST", "WORDS", "NoSuchQuarter", "Quarter", "as_json", "as_text", "compiled", "lines"]
 
 
 def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def as_text(review: Mapping[str, Any], language: str) -> str:
     console.print(word("days").format(since=review["since"], until=review["until"]))
     table = Table(word("figure"), box=box.SIMPLE, pad_edge=False)
     table.add_column(word("value"), justify="right")
-    for label, value in _lines(review, language):
+    for label, value in lines(review, language):
         table.add_row(label, value)
     console.print(table)
     for name, rows in review["breakdowns"].items():
@@ -118,7 +118,7 @@ def as_text(review: Mapping[str, Any], language: str) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _lines(review: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
+def lines(review: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Label and value of each figure, in the order of WORDS."""
     chinese = language == "zh"
     lines = []

@@ -3,7 +3,8 @@
 ``gate``: answers with a GatedAnswer, the one way out for a patient's data. ``client``: a client's own token. ``public``, or
 ``proof`` where the request itself holds a password or a signed assertion. ``person``: who is signed in, whose own rights the verb
 then asks for; ``person:<action>``: whose role permits the action. ``page`` and ``page:<action>``: the same at the console, by the
-cookie of a session; ``page-form``: also with the token of that session's forms, as every form has that changes something.
+cookie of a session; ``patient`` the same for a patient with a code from the desk;
+``page-form``, ``patient-form``: also with the token of that session's forms, as every form has that changes something.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from broker.app import create_app
-from broker.console import door
+from broker.console import door, patient
 from broker.fhir import definitions
 from broker.identity import access
 from broker.identity.access import Action
@@ -26,6 +27,11 @@ from broker.release import routes as release_routes
 from broker.release.service import NEVER_RELEASED
 from tests.attacks.asking import JSON, Caller, caller, check_form
 
+REGISTERS = [
+    (name, one)
+    for name, id_ in (("organizations", "organization_id"), ("people", "person_id"), ("clients", "client_id"))
+    for one in ("", f"/{{{id_}}}")
+]
 TABLE = {
     "GET /openapi.json": "public",
     "GET /livez": "public",
@@ -250,8 +256,31 @@ TABLE = {
     **{f"GET /console/{name}": "page" for name in ("applications", "endorse", "decide", "exchanges")},
     **{f"{method} /console/applications/new": who for method, who in (("GET", "page"), ("POST", "page-form"))},
     "GET /console/applications/{ref}": "page",
+    "GET /console/transmissions": "page:transmission.read",
+    "GET /console/events": "page:log.read",
+    "GET /console/proof/{event}": "page:transmission.read",
+    "GET /console/reviews": "page:review.read",
+    "GET /console/patient-code": "page:consent.write",
+    "POST /console/patient-code": "page-form:consent.write",
+    "GET /console/patient/login": "public",
+    "POST /console/patient/login": "proof",
+    "GET /console/patient": "patient",
+    "GET /console/patient/consents": "patient",
+    "POST /console/patient/logout": "patient-form",
+    "POST /console/patient/consents/{consent_id}/withdraw": "patient-form",
+    **{f"{method} /console/consultations{one}": who for one in ("", "/{number}") for method, who in (("GET", "page"), ("POST", "page-form"))},
+    "GET /console/inbox": "page",
+    "POST /console/inbox/read": "page-form",
+    **{f"GET /console/{name}{one}": "page:registry.read" for name, one in REGISTERS},
+    **{f"POST /console/organizations{one}": "page-form:organization.write" for one in ("", "/{organization_id}")},
+    **{f"POST /console/people{one}": "page-form:person.write" for one in ("", "/{person_id}")},
+    **{f"POST /console/clients{one}": "page-form:client.write" for one in ("", "/{client_id}")},
     **{f"GET /console/applications/{{ref}}/{name}": "page" for name in ("edit", "decide")},
-    **{f"POST /console/applications/{{ref}}/{name}": "page-form" for name in ("edit", "decide", "step", "assess", "feedback")},
+    **{
+        f"POST /console/applications/{{ref}}/{name}": "page-form" for name in ("edit", "decide", "step", "assess", "feedback", "again", "attachments")
+    },
+    "GET /console/applications/{ref}/attachments/{attachment}": "page",
+    "POST /console/applications/{ref}/attachments/{attachment}/remove": "page-form",
 }
 #: What a person who applied, may decide on it, or keeps the registry, is shown of a patient; every other route that isn't the gate says nothing.
 SHOWS_A_PATIENT = re.compile(
@@ -327,27 +356,30 @@ def test_a_route_asks_for_whom_the_table_says(found, route):
     assert (door.visitor in runs) == page
     assert {one for one in Action if door.require(one) in runs} == ({Action(action)} if page and action else set())
     # A form that changes something is never taken from another site.
-    assert (door.posted in runs) == who.startswith("page-form")
+    assert bool({door.posted, door.posted_file} & runs) == who.startswith("page-form")
     assert page <= (who.startswith("page-form") == route.startswith("POST"))
-    assert (door.posted in runs or door.sent in runs) == (route.startswith("POST /console"))
-    if page:
+    assert (patient.patient in runs) == who.startswith("patient")
+    assert (patient.posted_by_patient in runs) == who.startswith("patient-form") == (who.startswith("patient") and route.startswith("POST"))
+    forms = {door.posted, door.posted_file, door.sent, patient.posted_by_patient}
+    assert bool(forms & runs) == route.startswith("POST /console")
+    if page or who.startswith("patient"):
         return
     assert (access.person in runs) == who.startswith("person")
     assert {action for action in Action if access.require(action) in runs} == ({Action(who.partition(":")[2])} if ":" in who else set())
 
 
-@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who.startswith("page")))
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if who.startswith(("page", "patient"))))
 def test_a_page_is_for_whoever_is_signed_in_at_the_console(its, route):
     """An API credential is none here, and nobody is led to the login page with what they meant to change."""
     method, path, headers, body = filled(route, its)
     for who in ("", "manager", "client"):
         answer = its.call(method, path, *headers, ("Sec-Fetch-Site", "same-origin"), who=who, body=body)
         assert answer.status == 303
-        assert answer.headers["location"].startswith("/console/login")
+        assert answer.headers["location"].startswith("/console/patient/login" if TABLE[route].startswith("patient") else "/console/login")
         assert not answer.body
 
 
-@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if not who.startswith(("public", "proof", "page"))))
+@pytest.mark.parametrize("route", sorted(route for route, who in TABLE.items() if not who.startswith(("public", "proof", "page", "patient"))))
 def test_without_credentials_it_is_a_401_of_the_right_form(its, route):
     method, path, headers, body = filled(route, its)
     for language in ("en", "zh"):

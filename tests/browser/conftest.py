@@ -28,6 +28,7 @@ PATIENCE = 30_000
 
 #: Latin words that Chinese pages may hold: names of systems and formats, identifiers, what patients and clients are called there.
 HAN = re.compile(r"[\u4e00-\u9fff]")
+LATIN = re.compile(r"^[A-Za-z ]{4,}$")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +83,13 @@ class Desk:
     def look(self, name: str, *, picture: bool = True) -> None:
         """Ask axe about the page, look for the other language, and take its picture."""
         words = self.page.inner_text("main")
-        assert bool(HAN.search(self.page.inner_text("h1"))) == (self.language == "zh"), words[:200]
+        assert bool(HAN.search(self.page.inner_text(".foot"))) == (self.language == "zh"), words[:200]
+        for place in ("title", ".menu", "h2", "th", "label", "dt", "main button"):
+            said = self.page.locator(place).all_text_contents()
+            if place in ("h2", "title", "label"):  # Names of people and places stand there too.
+                continue
+            other = [one for one in said if HAN.search(one)] if self.language == "en" else [one for one in said if LATIN.search(one)]
+            assert not other, (name, place, other)
         assert self.page.get_attribute("html", "lang") == {"zh": "zh-Hans-CN", "en": "en"}[self.language]
         # Nothing is wider than the window: a page that scrolls sideways is no page for a phone.
         assert self.page.evaluate("document.documentElement.scrollWidth") <= self.page.viewport_size["width"] + 1 if self.scripts else True, name

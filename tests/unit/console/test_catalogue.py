@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
-from broker.console import language, navigation, pages, problems, words
+import broker
+from broker.applications import lifecycle
+from broker.applications.service import AttachmentKind, ReasonCode, Relation
+from broker.console import language, navigation, pages, problems, vocabulary, words
+from broker.feedback.models import DataProblem, PurposeMet
+from broker.identity import models
+from broker.identity.access import Role
+from broker.policy import service as policy
+from broker.policy.decision import Effect
 from tools import catalogue
 
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w+\}|%[sd]")
@@ -63,3 +73,29 @@ def test_tables_of_words_that_pages_choose_from_are_translated_when_shown():
 def test_the_files_are_as_the_tool_writes_them():
     for file, found in catalogue.catalogues().items():
         assert file.read_bytes() == catalogue.written({message.id: str(message.string) for message in found if message.id}), file.name
+
+
+@pytest.mark.parametrize(("name", "codes"), [
+    ("state", lifecycle.State), ("grant", lifecycle.GrantState), ("action", [*lifecycle.Action, *lifecycle.GrantAction]), ("reason", ReasonCode),
+    ("relation", Relation), ("attachment", AttachmentKind), ("need", ("agree", "legality", "necessity", "concur")),
+    ("role", Role), ("effect", Effect), ("kind", models.KINDS), ("relationship", models.RELATIONSHIPS), ("status", models.STATUSES),
+    ("purpose_met", PurposeMet), ("data_problem", DataProblem), ("outcome", ("sent", "partial", "failed", "unknown")),
+])  # fmt: skip
+def test_every_code_that_there_is_has_a_word(name, codes):
+    assert {str(getattr(code, "value", code)) for code in codes} <= words.TABLES[name].keys()
+
+
+def test_every_type_and_label_that_may_leave_has_a_word():
+    catalogue = policy.catalogue()
+    assert {name for name in catalogue.types if name not in vocabulary.TYPES} == set()
+    plans = [
+        json.loads(file.read_text(encoding="utf-8")) for file in (Path(broker.__file__).parents[1] / "policies/data/profiles").glob("[a-z]*-*.json")
+    ]
+    kept = {element.partition(".")[0] for plan in plans for one in plan["types"].values() for element in _elements(one)}
+    assert len(plans) > 5
+    assert len(kept & vocabulary.ELEMENTS.keys()) > len(kept) * 0.6
+
+
+def _elements(one):
+    given = one.get("elements", [])
+    return given.split() if isinstance(given, str) else given

@@ -1,0 +1,102 @@
+"""The auditor's and the administrator's desks, page by page, in both languages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.browser.conftest import at
+from tests.factories import identity
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def lived_in(story):
+    story.play()
+    story.standing_grants()
+    return story
+
+
+def sign_in(desk, story, name):
+    return desk.sign_in(name, story.cast.passwords[name])
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_auditor_follows_a_sending_to_its_proof(chromium, lived_in, language):
+    with at(chromium, lived_in.base_url, language) as desk:
+        page = sign_in(desk, lived_in, "cao.yan")
+        desk.look("exchanges-auditor", picture=False)
+        desk.open("/console/transmissions")
+        desk.look("transmissions")
+        page.fill("#q-patient", lived_in.cast.patients["p1001"].identifier["value"])
+        desk.press(".filters button")
+        assert page.locator("tbody tr").count() == 1
+        desk.press("tbody a[href*='/proof/']")
+        assert page.locator(".badge.good").count() == 1
+        desk.look("proof")
+        desk.open("/console/events?type=consent.")
+        assert page.locator("tbody tr").count() >= 2
+        desk.look("events")
+        desk.open("/console/reviews")
+        assert page.locator("svg .bar").count() >= 3
+        desk.look("reviews")
+        desk.open("/console/inbox")
+        desk.look("inbox", picture=False)
+        for path in ("people", "organizations", "clients"):
+            desk.open(f"/console/{path}")
+            assert page.locator("form[method=post] input[name=id], form[method=post] input[name=username]").count() == 0, "auditors change nothing"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_the_administrator_adds_a_department_a_person_and_a_system(chromium, lived_in, language):
+    with at(chromium, lived_in.base_url, language) as desk:
+        page = sign_in(desk, lived_in, "peng.bo")
+        desk.look("people")
+        page.fill("#f-username", f"new.{language}")
+        page.fill("#f-name", "周宁")
+        page.select_option("#f-organization", "renhe-imaging")
+        page.fill("#f-password", "correct horse battery")
+        page.check("input[name=role][value=administrator]")
+        page.check("input[name=role][value=auditor]")
+        desk.press(".act button")
+        assert page.locator("[role=alert]").count() == 1, "three roles apart"
+        desk.look("people-refused", picture=False)
+        page.fill("#f-username", f"new.{language}")
+        page.fill("#f-name", "周宁")
+        page.select_option("#f-organization", "renhe-imaging")
+        page.fill("#f-password", "correct horse battery")
+        page.check("input[name=role][value=applicant]")
+        desk.press(".act button")
+        assert page.locator("[role=status]").count() == 1
+        page.fill("#q-q", f"new.{language}")
+        desk.press(".filters button")
+        desk.press("tbody a")
+        desk.look("person")
+        desk.open("/console/organizations")
+        page.fill("#f-id", f"renhe-dialysis-{language}")
+        page.fill("#f-name_zh", "血液净化中心")
+        page.fill("#f-name_en", "Dialysis Centre")
+        page.select_option("#f-parent_id", "renhe")
+        desk.press(".act button")
+        assert page.locator("[role=status]").count() == 1
+        desk.look("organizations")
+        desk.open(f"/console/organizations/renhe-dialysis-{language}")
+        desk.look("organization", picture=False)
+        desk.open("/console/clients")
+        page.fill("#f-id", f"dialysis-{language}")
+        page.fill("#f-name", "透析系统")
+        page.select_option("#f-organization", f"renhe-dialysis-{language}")
+        page.fill("#f-jwks", json.dumps({"keys": [identity.private_key()]}))
+        desk.press(".act button")
+        assert page.locator("[role=alert]").count() == 1, "a private key is refused"
+        page.fill("#f-id", f"dialysis-{language}")
+        page.fill("#f-name", "透析系统")
+        page.select_option("#f-organization", f"renhe-dialysis-{language}")
+        page.fill("#f-jwks", json.dumps({"keys": [identity.public(identity.private_key())]}))
+        desk.press(".act button")
+        assert page.locator("[role=status]").count() == 1
+        desk.look("clients")
+        desk.open(f"/console/clients/dialysis-{language}")
+        desk.look("client", picture=False)

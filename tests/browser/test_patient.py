@@ -1,0 +1,52 @@
+"""A patient with a code from the desk: who saw what and why, my consents, withdraw; and the very next fetch is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import at
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.mark.parametrize(("language", "patient", "phone"), [("zh", "p1001", True), ("en", "p1004", False)])
+def test_a_patient_sees_who_received_what_and_withdraws(chromium, story, language, patient, phone):
+    story.file_consent(patient, "shengli", without=("PSY",))
+    number = story.apply("gao.min", "shengli-cardiology", patient, "TREAT", "consent", [{"data_class": "clinical.laboratory"}])["number"]
+    story.decide(number, "song.yi", "deng.li")
+    system = story.system("shengli-his")
+    token = system.token(number)["access_token"]
+    body = {"application": number, "patient": patient}
+    assert system.fetch("POST", "/releases", token, body).status_code == 200
+    theirs = story.cast.patients[patient].identifier["value"]
+    with at(chromium, story.base_url, language) as desk:
+        page = desk.sign_in("deng.li", story.cast.passwords["deng.li"])
+        desk.open("/console/patient-code")
+        page.fill("#f-number", "no such number")
+        desk.press(".act button")
+        assert page.locator("[role=alert]").count() == 1
+        page.fill("#f-number", theirs)
+        desk.press(".act button")
+        code = page.inner_text(".code-text")
+        desk.look("patient-code")
+    with at(chromium, story.base_url, language, phone=phone) as desk:
+        page = desk.open("/console/patient")
+        desk.look("patient-login")
+        page.fill("#number", theirs)
+        page.fill("#code", "ABCD-2345")
+        desk.press("main form button")
+        assert page.locator("[role=alert]").count() == 1
+        page.fill("#number", theirs)
+        page.fill("#code", code.lower())
+        desk.press("main form button")
+        assert number in page.inner_text("main")
+        desk.look("patient")
+        desk.open("/console/patient/consents")
+        desk.look("patient-consents")
+        desk.press("button.danger")
+        assert page.locator("[role=status]").count() == 1
+        assert page.locator("button.danger").count() == 0
+        assert system.fetch("POST", "/releases", token, body).status_code == 403
+        desk.press(".tools form:last-child button")
+        desk.open("/console/patient/consents")
+        assert page.url.endswith("/console/patient/login")
