@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "202611231422"
-down_revision = "202611231420"
+down_revision = "202611231428"
 branch_labels = None
 depends_on = None
 
