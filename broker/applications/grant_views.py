@@ -8,7 +8,9 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
+from broker import clock
 from broker.applications.grants import state_now
+from broker.applications.lifecycle import GrantState
 from broker.applications.models import Grant, GrantPatient
 from broker.applications.terms import Terms
 from broker.applications.windows import narrowed
@@ -27,6 +29,14 @@ class GrantRegister:
 
     keys: Keys
     types_of: Mapping[str, tuple[str, ...]]
+
+    def only_application(self, session: Session, organization_id: str) -> str | None:
+        """Number of the one application under which data are shared with this organisation or a part of it now; None for none or several."""
+        now = clock.now()
+        usable = (Grant.status == GrantState.ACTIVE.value, Grant.valid_from <= now, Grant.valid_until > now)
+        query = select(Grant.number).where(col(Grant.recipient_id).in_(identity.below(session, organization_id)), *usable).limit(2)
+        found = session.exec(query).all()
+        return found[0] if len(found) == 1 else None
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""

@@ -109,6 +109,11 @@ def _patient(bundle: bytes) -> DemoPatient:
     )  # fmt: skip
 
 
+def _signing(key: ECKey | RSAKey) -> dict[str, Any]:
+    """A private key as clients read it: ``key_ops``, which SMART's own examples have and some clients look for, says what ``use`` says."""
+    return {**{name: value for name, value in key.as_dict(private=True).items() if name != "use"}, "key_ops": ["sign"]}
+
+
 def write_credentials(path: Path, base_url: str, cast: Cast, grants: dict[str, list[dict[str, Any]]]) -> None:
     """Write what any client needs to try the demo, readable by its owner alone. ``grants`` by client id."""
     document = {
@@ -118,7 +123,7 @@ def write_credentials(path: Path, base_url: str, cast: Cast, grants: dict[str, l
         "clients": [
             {
                 "client_id": one["id"], "organization": one["organization"], "alg": one["alg"],
-                "private_jwk": cast.keys[one["id"]].as_dict(private=True), "grants": grants.get(one["id"], []),
+                "private_jwk": _signing(cast.keys[one["id"]]), "grants": grants.get(one["id"], []),
             }
             for one in cast.hospital["clients"]
         ],

@@ -141,6 +141,7 @@ class Story:
         self.check(after.status_code == httpx2.codes.FORBIDDEN, "the fetch after the withdrawal is refused")
         self.check(after.json()["resourceType"] == "OperationOutcome" and patient.name not in after.text, "the refusal says nothing of the patient")
         self.say(f"HTTP {after.status_code}: {after.json()['issue'][0]['details']['text']}")
+        self.person("applicant").call("POST", f"/api/v1/applications/{application['number']}/close", body={"reason": "consent withdrawn"})
 
         self.step("日志可验，翻转一位即被发现", "The log verifies, and one flipped bit is found")
         self.verify_log()

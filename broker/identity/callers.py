@@ -114,7 +114,10 @@ Residual = Callable[[Session, str, str, str], list[dict[str, Any]]]
 
 
 class GrantReader(Protocol):
-    """How identity asks for grants, which live above it. A module with these two functions is one."""
+    """How identity asks for grants, which live above it. A module with these functions is one."""
+
+    def only_application(self, session: Session, organization_id: str) -> str | None:
+        """Number of the one application under which data are shared with this organisation or a part of it now; None for none or several."""
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""

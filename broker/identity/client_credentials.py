@@ -54,7 +54,11 @@ class ApplicationGrant(ClientCredentialsGrant):
         if oauth_store.asks_too_often(self.server.session, client.id):
             self.request.reason = TOO_OFTEN
             raise Refused("temporarily_unavailable", "Too many tokens were asked for; wait a minute.", 429, {"Retry-After": "60"})
-        grant = self.server.grants.grant_of_application(self.server.session, requested.application, client.organization_id)
+        # Standard clients can't add a scope of ours: where one application alone is in force, it is the one that is meant.
+        application = requested.application or self.server.grants.only_application(self.server.session, client.organization_id)
+        if application is None:
+            raise self._refused("scope-unreadable", scopes.ONE_APPLICATION)
+        grant = self.server.grants.grant_of_application(self.server.session, application, client.organization_id)
         if grant is None or not self._belongs(grant, client) or not _lasts(grant, clock.now()):
             raise self._refused("grant-not-usable", "There is no application of this number under which data are shared with you now.")
         if said is not None and grant.purpose not in said.purposes:

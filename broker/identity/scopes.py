@@ -57,11 +57,15 @@ class ScopeRefused:
     reason: str
 
 
+#: Said where none is named and none, or more than one, is in force; which of the two is not told.
+ONE_APPLICATION = "The scope must name exactly one application:SA-YYYY-NNNNNN, unless exactly one is in force for you."
+
+
 @dataclass(frozen=True)
 class RequestedScope:
-    """What a client asks: SMART scopes under exactly one application."""
+    """What a client asks: SMART scopes under one application."""
 
-    application: str  #: SA-YYYY-NNNNNN
+    application: str  #: SA-YYYY-NNNNNN; empty where none is named
     smart: tuple[SmartScope, ...]  #: each once, in the order asked
 
 
@@ -96,11 +100,11 @@ def parse_request(text: str, application_elsewhere: str | None = None) -> Reques
             return ScopeRefused("Of granular scopes, v2 scopes of one type with ?category=system|code are served.")
         else:
             return ScopeRefused("The scope holds a part that is neither a SMART scope nor application:SA-YYYY-NNNNNN.")
-    if len(applications) != 1:
-        return ScopeRefused("The scope must name exactly one application:SA-YYYY-NNNNNN.")
+    if len(applications) > 1:
+        return ScopeRefused(ONE_APPLICATION)
     if not smart:
         return ScopeRefused("The scope must name at least one SMART scope such as system/Observation.rs.")
-    return RequestedScope(next(iter(applications)), tuple(smart))
+    return RequestedScope(next(iter(applications), ""), tuple(smart))
 
 
 def granted(requested: Iterable[SmartScope], types: Iterable[str]) -> tuple[SmartScope, ...]:

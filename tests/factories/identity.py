@@ -178,6 +178,11 @@ class Grants:
         """Change a grant, such as ``status="revoked"``."""
         self.held[grant_id] = replace(self.held[grant_id], **values)
 
+    def only_application(self, session: Session, organization_id: str) -> str | None:
+        """See GrantReader."""
+        found = [view.application for view in self.held.values() if view.organization_id == organization_id and view.usable(clock.now())]
+        return found[0] if len(found) == 1 else None
+
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """See GrantReader."""
         return next((view for view in self.held.values() if (view.application, view.organization_id) == (application, organization_id)), None)

@@ -281,6 +281,22 @@ def test_what_identity_is_told(database, means, people, patients):
         assert set(view.consents) == {f"c-{key.hex[:6]}" for key in patients.values()}
 
 
+def test_where_one_application_alone_is_in_force_it_needs_no_name(database, means, people, patients):
+    """Clients of standard make can't add a scope of ours; with two in force nothing is guessed."""
+    with database.transaction() as session:
+        register = GrantRegister(means.keys, make.TYPES_OF)
+        assert register.only_application(session, make.RECIPIENT) is None
+        first = make.approved(session, means, people)
+        assert register.only_application(session, make.RECIPIENT) == register.only_application(session, "shengli") == first.number
+        assert register.only_application(session, "qingyuan") is None
+        second = make.approved(session, means, people)
+        assert register.only_application(session, make.RECIPIENT) is None
+        second.status = "revoked"
+        session.add(second)
+        session.flush()
+        assert register.only_application(session, make.RECIPIENT) == first.number
+
+
 def test_a_grant_is_its_recipients_and_of_those_that_it_is_part_of(database, means, people, patients):
     with database.transaction() as session:
         grant = make.approved(session, means, people)

@@ -164,7 +164,7 @@ def test_of_fifty_at_once_one_gets_in(house):
 
 def test_a_jti_stays_used_when_the_request_failed_for_another_reason(house):
     assertion = house.assertion()
-    assert house.ask(assertion, "system/Observation.rs").json()["error"] == "invalid_scope"
+    assert house.ask(assertion, "system/Observation.rs application:SA-2026-999999").json()["error"] == "invalid_scope"
     assert house.ask(assertion).json()["error"] == "invalid_client"
 
 

@@ -282,7 +282,6 @@ FORMS = {
     "scope missing": (400, "invalid_scope", {"scope": None}),
     "scope empty": (400, "invalid_scope", {"scope": ""}),
     "scope unknown": (400, "invalid_scope", {"scope": "openid application:SA-2026-000001"}),
-    "scope without application": (400, "invalid_scope", {"scope": "system/Observation.rs"}),
     "scope of application alone": (400, "invalid_scope", {"scope": "application:SA-2026-000001"}),
     "scope of two applications": (400, "invalid_scope", {"scope": f"{SCOPE} application:SA-2026-000002"}),
     "scope of an unknown application": (400, "invalid_scope", {"scope": "system/Observation.rs application:SA-2099-000001"}),

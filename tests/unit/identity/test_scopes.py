@@ -66,12 +66,16 @@ def test_a_request_names_one_application():
     assert isinstance(parse_request("application:SA-2026-000001 system/*.rs application:SA-2026-000001"), RequestedScope)
 
 
+def test_an_application_may_be_left_unnamed():
+    """Whether one alone is in force, is asked of the grants."""
+    assert parse_request("system/*.rs") == RequestedScope("", (SmartScope("system", "*", "rs"),))
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "application:SA-2026-000001",
-        "system/*.rs",
         "system/*.rs application:SA-2026-1",
         "system/*.rs application:SA-2026-000001x",
         "system/*.rs application:sa-2026-000001",
