@@ -47,6 +47,7 @@ from broker.release.accounting import accounting
 from broker.release.beside import beside
 from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
+from broker.release.log_views import build_router as log_views_router
 from broker.release.preview import preview_of
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
@@ -204,6 +205,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         bulk_router(),
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
+        log_views_router(chosen, installation.keys),
         operations(chosen, installation.database, installation.engine, sealing),
     ):
         app.include_router(router)

@@ -19,6 +19,7 @@ from broker.audit.events import Event
 from broker.audit.following import Happened, follow
 from broker.audit.health import health
 from broker.audit.leaf import leaf, uuid7
+from broker.audit.reading import Place, Recorded, onwards, recorded
 from broker.audit.tiles import node_reader
 from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
 from broker.audit.tree import ProofInvalid, check_inclusion, inclusion_proof, leaf_hash
@@ -29,6 +30,8 @@ __all__ = [
     "INSERT_EVENT",
     "Backlog",
     "Happened",
+    "Place",
+    "Recorded",
     "Transmission",
     "Unfinished",
     "background",
@@ -38,9 +41,11 @@ __all__ = [
     "event_row",
     "follow",
     "health",
+    "onwards",
     "proof",
     "published_checkpoint",
     "record",
+    "recorded",
     "transmissions",
     "unfinished",
     "witnessed_checkpoint",

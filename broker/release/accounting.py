@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlmodel import Session, col, select
@@ -27,9 +28,11 @@ class Disclosure:
     kinds: tuple[tuple[str, int], ...]
 
 
-def accounting(session: Session, keys: Keys, patient_key: UUID) -> list[Disclosure]:
+def accounting(
+    session: Session, keys: Keys, patient_key: UUID, *, since: datetime | None = None, until: datetime | None = None, limit: int = SHOWN
+) -> list[Disclosure]:
     """Every sending of a patient's data, newest first; what has no outcome yet counts as sent."""
-    sent = [one for one in audit.transmissions(session, patient=patient_key, limit=SHOWN) if one.disclosed]
+    sent = [one for one in audit.transmissions(session, patient=patient_key, since=since, until=until, limit=limit) if one.disclosed]
     vault = records.open_vault(session, keys, patient_key)
     mine = (Release.patient_key == patient_key, col(Release.id).in_([one.release for one in sent]))
     rows = {row.id: row for row in session.exec(select(Release).where(*mine)).all()}

@@ -1,0 +1,118 @@
+"""What the log says of releases as FHIR R4 AuditEvents, in the shape of IHE BALP (ITI TF BasicAudit). Pure.
+
+A disclosure (bytes left, or may have) is ``IHE.BasicAudit.PrivacyDisclosure.Source`` and claims that profile. A decision, permit or
+deny, has the codes of ``IHE.BasicAudit.AuthZconsent``; it does not claim the profile, which demands the Consent by name: the log holds no
+reference to a patient's documents, but the hash of the sealed policy input that names them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.audit.service import Recorded
+
+DISCLOSURES = ("release.sent", "release.partial", "release.unknown")
+DECISIONS = ("release.permitted", "release.refused")
+
+_PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PrivacyDisclosure.Source"
+_DCM = "http://dicom.nema.org/resources/ontology/DCM"
+_LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
+_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_AUTHZ = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
+_ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
+_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
+
+#: AuditEvent.outcome (http://terminology.hl7.org/CodeSystem/audit-event-outcome): success, minor failure, serious failure.
+_OUTCOMES = {"sent": "0", "permit": "0", "partial": "4", "deny": "4", "unknown": "8", "unavailable": "8"}
+
+
+def _coding(system: str, code: str, display: str = "") -> dict[str, str]:
+    return {"system": system, "code": code, **({"display": display} if display else {})}
+
+
+def audit_event(event: Recorded, *, base_url: str, hospital: str, patient: str | None) -> dict[str, Any]:
+    """The AuditEvent of one event of the log. ``patient``: FHIR id, when the asker named the patient; else the patient stays unnamed."""
+    disclosure = event.type in DISCLOSURES
+    made: dict[str, Any] = {
+        "resourceType": "AuditEvent",
+        "id": str(event.id),
+        "type": _coding(_DCM, "110106", "Export") if disclosure else _coding(_DCM, "110113", "Security Alert"),
+        "subtype": [_coding(_LIFECYCLE, "disclose", "Disclose") if disclosure else _coding(_AUTHZ, "AuthZ-Consent")],
+        "action": "R" if disclosure else "E",
+        "recorded": event.at.isoformat(timespec="milliseconds"),
+        "outcome": _OUTCOMES.get(event.outcome or "", "8"),
+        "agent": _agents(event, base_url, hospital, disclosure=disclosure),
+        "source": {"observer": _organization(base_url, hospital)},
+        "entity": [_patient(event, base_url, patient), _data(event, base_url)],
+    }
+    if disclosure:
+        made["meta"] = {"profile": [_PROFILE]}
+    if event.purpose:
+        made["purposeOfEvent"] = [{"coding": [_coding(_REASON, event.purpose)]}]
+    reasons = event.facts.get("reasons")
+    if reasons:
+        made["outcomeDesc"] = " ".join(reasons)
+    return made
+
+
+def _organization(base_url: str, organization: str) -> dict[str, Any]:
+    return {"type": "Organization", "identifier": {"system": f"{base_url}/organizations", "value": organization}}
+
+
+def _agents(event: Recorded, base_url: str, hospital: str, *, disclosure: bool) -> list[dict[str, Any]]:
+    here = {"address": base_url, "type": "5"}
+    there = {"address": f"urn:broker:{event.actor}", "type": "5"}
+    client = {"type": "Device", "identifier": {"system": f"{base_url}/clients", "value": event.actor}}
+    if not disclosure:
+        return [
+            {"type": {"coding": [_coding(_DCM, "110150", "Application")]}, "who": client, "requestor": True, "network": there},
+            {
+                "type": {"coding": [_coding("http://terminology.hl7.org/CodeSystem/extra-security-role-type", "authserver")]},
+                "who": _organization(base_url, hospital),
+                "requestor": False,
+            },
+        ]
+    return [
+        {
+            "type": {"coding": [_coding(_DCM, "110153", "Source Role ID")]},
+            "who": _organization(base_url, hospital),
+            "requestor": False,
+            "network": here,
+        },
+        {
+            "type": {"coding": [_coding(_DCM, "110152", "Destination Role ID")]},
+            "who": _organization(base_url, event.recipient or event.actor),
+            "requestor": True,
+            "network": there,
+        },
+    ]
+
+
+def _patient(event: Recorded, base_url: str, patient: str | None) -> dict[str, Any]:
+    what: dict[str, Any] = (
+        {"reference": f"Patient/{patient}"}
+        if patient is not None
+        else {"type": "Patient", "identifier": {"system": f"{base_url}/blinded-patients", "value": str(event.patient)}}
+    )
+    return {"what": what, "type": _coding(_ENTITY, "1", "Person"), "role": _coding(_ROLE, "1", "Patient")}
+
+
+def _data(event: Recorded, base_url: str) -> dict[str, Any]:
+    told = {
+        "application": event.application,
+        "items": event.facts.get("items"),
+        "bytes": event.facts.get("bytes"),
+        "digest": event.facts.get("digest"),
+        "manifest": event.facts.get("manifest"),
+        "types": " ".join(event.facts.get("types", [])) or None,
+        "policy": event.facts.get("policy"),
+        "policy-input": event.facts.get("input"),
+        "log-proof": f"{base_url}/log/proof/{event.id}",
+    }
+    release = str(event.release) if event.release else str(event.id)
+    return {
+        "what": {"identifier": {"system": f"{base_url}/releases", "value": release}},
+        "type": _coding(_ENTITY, "2", "System Object"),
+        "role": _coding(_ROLE, "4", "Domain Resource"),
+        "detail": [{"type": name, "valueString": str(value)} for name, value in told.items() if value is not None],
+    }

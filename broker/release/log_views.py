@@ -1,0 +1,139 @@
+"""Views of the log over HTTP: FHIR AuditEvents for auditors, a patient's accounting of disclosures, the supervisor's feed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import JSONResponse
+
+from broker.audit import service as audit
+from broker.crypto import Keys
+from broker.database import SessionDep
+from broker.edge import FHIR_JSON, STRICT, Moment
+from broker.errors import Invalid
+from broker.identity import service as identity
+from broker.identity.access import Action, PersonCaller, require
+from broker.release.accounting import Disclosure, accounting
+from broker.release.balp import DECISIONS, DISCLOSURES, audit_event
+from broker.settings import Settings
+
+#: More releases of one patient than anybody reads in one answer; `since` and `until` divide them.
+MOST = 5000
+
+Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
+Auditor = Annotated[PersonCaller, Depends(require(Action.LOG_READ))]
+
+
+class Subject(StrEnum):
+    """What the supervisor may follow, each with the types of events that it means (ID-3.2)."""
+
+    QUALIFICATIONS = "qualifications"
+    DECISIONS = "decisions"
+    DISCLOSURES = "disclosures"
+    INCIDENTS = "incidents"
+
+
+FOLLOWED = {
+    Subject.QUALIFICATIONS: ("workforce.%",),
+    Subject.DECISIONS: (*DECISIONS, "application.approved", "application.narrowed", "application.refused"),
+    Subject.DISCLOSURES: (*DISCLOSURES, "release.failed"),
+    Subject.INCIDENTS: ("incident.%",),
+}
+
+
+def build_router(settings: Settings, keys: Keys) -> APIRouter:
+    """``GET /log/fhir/AuditEvent``, ``/api/v1/disclosures`` and ``/api/v1/supervision``."""
+    router = APIRouter(tags=["log"], dependencies=[STRICT])
+    base = settings.base_url
+
+    @router.get("/log/fhir/AuditEvent", response_class=Response, responses={200: {"content": {FHIR_JSON: {}}}})
+    def audit_events(
+        _caller: Auditor,
+        session: SessionDep,
+        patient: Annotated[str | None, Query(max_length=64, description="FHIR id")] = None,
+        agent: Annotated[str | None, Query(max_length=64, description="organisation id of the recipient")] = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        before: UUID | None = None,
+        limit: Annotated[int, Query(alias="_count", ge=1, le=500)] = 100,
+    ) -> Response:
+        """Decisions and disclosures as FHIR R4 AuditEvents in the shape of IHE BALP, newest first; ``next`` leads on."""
+        key = None if patient is None else keys.patient_key(patient)
+        found = audit.recorded(
+            session, (*DECISIONS, *DISCLOSURES), patient=key, recipient=agent, since=since, until=until, before=before, limit=limit
+        )
+        here = {"patient": patient, "agent": agent, "since": since, "until": until, "_count": limit}
+        links = {"self": {**here, "before": before}} | ({"next": {**here, "before": found[-1].id}} if len(found) == limit else {})
+        entries = [audit_event(one, base_url=base, hospital=settings.hospital, patient=patient) for one in found]
+        document = {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "link": [{"relation": name, "url": f"{base}/log/fhir/AuditEvent?{_query(values)}"} for name, values in links.items()],
+            "entry": [{"fullUrl": f"urn:uuid:{one['id']}", "resource": one, "search": {"mode": "match"}} for one in entries],
+        }
+        if not entries:
+            del document["entry"]  # FHIR has no empty arrays.
+        return JSONResponse(document, media_type=FHIR_JSON, headers={"Cache-Control": "no-store"})
+
+    @router.get("/api/v1/disclosures")
+    def disclosures(
+        _caller: Reader,
+        session: SessionDep,
+        patient: Annotated[str, Query(max_length=64, description="FHIR id")],
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> dict[str, Any]:
+        """The accounting of disclosures of one patient: to whom, when, what, why, with the addresses of the proofs."""
+        found = accounting(session, keys, keys.patient_key(patient), since=since, until=until, limit=MOST)
+        names = {one.id: one.name_zh for one in identity.organizations(session)}
+        rows = [_row(one, base, names) for one in found]
+        return {"disclosures": rows, "by_recipient": Counter(one["recipient"] for one in rows), "complete": len(rows) < MOST}
+
+    @router.get("/api/v1/supervision")
+    def supervision(
+        _caller: Auditor,
+        session: SessionDep,
+        subject: Annotated[list[Subject] | None, Query(description="what to follow; everything unless said")] = None,
+        after: Annotated[str | None, Query(max_length=40, description="`next` of the last answer; nothing for the beginning")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    ) -> dict[str, Any]:
+        """Qualifications, decisions, disclosures and incidents as they happen, each once and in order, without saying who a patient is (ID-3.2)."""
+        place = audit.Place(0, 0) if after is None else audit.Place.parse(after)
+        if place is None:
+            raise Invalid("after: the `next` of an earlier answer")
+        types = [kind for one in subject or list(Subject) for kind in FOLLOWED[one]]
+        found, reached = audit.onwards(session, place, types, limit=limit)
+        events = [
+            {name: value for name, value in one._asdict().items() if name != "patient"} | {"proof": f"{base}/log/proof/{one.id}"} for one in found
+        ]
+        return {"events": events, "next": str(reached), "more": len(found) == limit}
+
+    return router
+
+
+def _row(one: Disclosure, base: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """What 45 CFR 164.528(b) asks for in a row: when, to whom, what, why; and where the log proves it."""
+    sent = one.transmission
+    return {
+        "release": sent.release,
+        "at": sent.at,
+        "recipient": sent.receiver,
+        "recipient_name": names.get(sent.receiver or ""),
+        "purpose": sent.purpose,
+        "application": sent.application,
+        "items": sent.items,
+        "kinds": dict(one.kinds),
+        "manifest": sent.manifest,
+        "outcome": sent.outcome,
+        "proofs": [f"{base}/log/proof/{event}" for event in (sent.intent_event, sent.outcome_event) if event],
+    }
+
+
+def _query(values: dict[str, Any]) -> str:
+    return urlencode({name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in values.items() if value is not None})

@@ -1,0 +1,112 @@
+"""Who looks back: the patient's accounting, the auditor's FHIR AuditEvents, the supervisor's feed (RS-6.2.3, PI-3.3, ID-3.2).
+
+A system fetches twice, once what it may and once what it may not. Afterwards three people see it, each in the form that is theirs.
+"""
+
+from __future__ import annotations
+
+import pytest
+from fhir.resources.R4B.auditevent import AuditEvent
+from fhir.resources.R4B.bundle import Bundle
+
+from broker.audit.note import Verifier
+from broker.demo.client import expect
+from broker.demo.story import TREATMENT, Story
+from tests import outside_verifier
+
+PATIENT = "p1001"
+
+
+@pytest.fixture(scope="module")
+def exchange(story: Story) -> str:
+    story.file_consent(PATIENT, "shengli", without=("PSY",))
+    application = story.apply("gao.min", "shengli-cardiology", PATIENT, "TREAT", "consent", TREATMENT)
+    story.decide(application["number"], "song.yi", "deng.li")
+    token = story.system("shengli-his").token(application["number"])["access_token"]
+    expect(story.system("shengli-his").fetch("GET", f"/fhir/Patient/{PATIENT}/$everything", token), 200)
+    assert story.system("shengli-his").fetch("GET", "/fhir/Patient/p1002/$everything", token).status_code == 403
+    story.verify_log()  # Seals what was recorded.
+    return application["number"]
+
+
+def ask(story: Story, who: str, path: str, **query):
+    pairs = "&".join(f"{name}={value}" for name, value in query.items())
+    return story.person(who).call("GET", f"{path}?{pairs}" if pairs else path)
+
+
+AUDITOR = "cao.yan"
+
+
+def test_the_accounting_names_each_disclosure_with_its_proof(story, exchange):
+    told = expect(ask(story, "deng.li", "/api/v1/disclosures", patient=PATIENT), 200).json()
+    (row,) = [one for one in told["disclosures"] if one["application"] == exchange]
+    assert (row["outcome"], row["purpose"], bool(row["items"]), bool(row["recipient_name"])) == ("sent", "TREAT", True, True)
+    assert sum(row["kinds"].values()) == row["items"]
+    assert told["by_recipient"][row["recipient"]] >= 1
+    assert told["complete"]
+    # Each proof is checked by a verifier that is not ours, and holds the entry that it names.
+    settings, keys = story.installation.settings, story.installation.keys
+    vkey = Verifier.of(settings.log_origin, keys.log_signer).vkey
+    for address in row["proofs"]:
+        path = address.removeprefix(settings.base_url)
+        receipt = expect(story.person("deng.li").call("GET", path), 200).text
+        with story.installation.database.transaction() as session:
+            (leaf,) = session.connection().exec_driver_sql("SELECT leaf FROM audit_event WHERE id = %s", (path.rpartition("/")[2],)).one()
+        assert outside_verifier.check_receipt(receipt, leaf.encode(), vkey).size > 0
+    assert expect(ask(story, "deng.li", "/api/v1/disclosures", patient="p1009"), 200).json()["disclosures"] == []
+
+
+def test_decisions_and_disclosures_are_fhir_audit_events(story, exchange):
+    bundle = expect(ask(story, AUDITOR, "/log/fhir/AuditEvent", patient=PATIENT), 200).json()
+    Bundle.model_validate(bundle)
+    found = [entry["resource"] for entry in bundle["entry"]]
+    for one in found:
+        AuditEvent.model_validate(one)
+    told = {(one["type"]["code"], one["outcome"]) for one in found}
+    assert {("110113", "0"), ("110106", "0")} <= told
+    disclosure = next(one for one in found if one["type"]["code"] == "110106")
+    # IHE BALP PrivacyDisclosure.Source: who disclosed, when, to whom, which patient, which data, why.
+    assert disclosure["meta"]["profile"] == ["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PrivacyDisclosure.Source"]
+    assert [agent["type"]["coding"][0]["code"] for agent in disclosure["agent"]] == ["110153", "110152"]
+    assert all("network" in agent for agent in disclosure["agent"])
+    assert disclosure["entity"][0]["what"] == {"reference": f"Patient/{PATIENT}"}
+    assert disclosure["purposeOfEvent"][0]["coding"][0]["code"] == "TREAT"
+    assert {"digest", "manifest", "items", "log-proof"} <= {one["type"] for one in disclosure["entity"][1]["detail"]}
+
+
+def test_a_refusal_is_told_too_and_pages_lead_on_without_loss(story, exchange):
+    who = AUDITOR
+    whole = [entry["resource"]["id"] for entry in expect(ask(story, who, "/log/fhir/AuditEvent", _count=500), 200).json()["entry"]]
+    pages, path = [], "/log/fhir/AuditEvent?_count=1"
+    while path:
+        bundle = expect(story.person(who).call("GET", path), 200).json()
+        pages += [entry["resource"]["id"] for entry in bundle.get("entry", [])]
+        following = {link["relation"]: link["url"] for link in bundle["link"]}.get("next")
+        path = following and following.removeprefix(story.installation.settings.base_url)
+    assert pages == whole
+    refused = [entry["resource"] for entry in expect(ask(story, who, "/log/fhir/AuditEvent"), 200).json()["entry"]]
+    assert any(one["outcome"] == "4" and one.get("outcomeDesc") for one in refused)
+    assert all("p100" not in str(one) for one in refused), "who did not name the patient is not told the patient"
+
+
+def test_the_supervisor_follows_from_where_they_were(story, exchange):
+    who, seen, place = AUDITOR, [], None
+    while True:
+        query = {"limit": 2, "subject": "disclosures"} | ({"after": place} if place else {})
+        answer = expect(ask(story, who, "/api/v1/supervision", **query), 200).json()
+        seen += [one["id"] for one in answer["events"]]
+        place = answer["next"]
+        assert all(one["type"].startswith("release.") and "patient" not in one for one in answer["events"])
+        if not answer["more"]:
+            break
+    assert len(seen) == len(set(seen)) >= 1
+    assert expect(ask(story, who, "/api/v1/supervision", after=place, subject="disclosures"), 200).json()["events"] == []
+    decisions = expect(ask(story, who, "/api/v1/supervision", subject="decisions"), 200).json()["events"]
+    assert {"release.permitted", "release.refused"} <= {one["type"] for one in decisions}
+    for wrong in ("x", "1", "1-", "-1", "1-2-3", "9" * 30 + "-1"):
+        story.person(who).call("GET", f"/api/v1/supervision?after={wrong}", expected=422)
+
+
+def test_nobody_else_looks_back(story, exchange):
+    for path in ("/log/fhir/AuditEvent", "/api/v1/supervision", f"/api/v1/disclosures?patient={PATIENT}"):
+        story.person("gao.min").call("GET", path, expected=403)
