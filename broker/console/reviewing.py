@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from broker import clock
+from broker.console import vocabulary
 from broker.console.desk import Desk
 from broker.console.door import Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import HEADERS, Pages
+from broker.console.pages import HEADERS, Pages, text
 from broker.console.tables import Ask
 from broker.database import SessionDep
 from broker.identity.access import Action
@@ -102,7 +103,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 (said(spoken, N_("resources held back")), document["releases"]["resources_held_back"]),
                 (said(spoken, N_("examinations avoided")), document["feedback"]["examinations_avoided"]),
             ],
-            charts=[chart(name, rows, spoken) for name, rows in document["breakdowns"].items()],
+            charts=[decided(document, spoken), *(chart(desk, name, rows, spoken) for name, rows in document["breakdowns"].items())],
             figures=figures,
         )
 
@@ -120,11 +121,43 @@ def quarters() -> list[str]:
     return found
 
 
-def chart(name: str, rows: Sequence[Mapping[str, Any]], spoken: str) -> Chart:
+def decided(document: Mapping[str, Any], spoken: str) -> Chart:
+    """What became of the quarter's applications: totals, which point at nobody."""
+    counts = document["applications"]
+    rows = [
+        (said(spoken, title), counts[name] or 0)
+        for title, name in (
+            (N_("Submitted"), "submitted"),
+            (N_("Approved"), "approved"),
+            (N_("Approved in part"), "narrowed"),
+            (N_("Refused"), "refused"),
+        )
+    ]
+    most = max((count for _, count in rows), default=0) or 1
+    bars = [
+        Bar(label, str(count), ORIGIN, place * LINE + 4, round((WIDTH - ORIGIN - 60) * count / most)) for place, (label, count) in enumerate(rows)
+    ]
+    columns = [said(spoken, N_("Outcome")), said(spoken, N_("Applications"))]
+    return Chart(said(spoken, N_("What became of the applications")), columns, [[label, str(count)] for label, count in rows], bars)
+
+
+def _name(desk: Desk, row: Mapping[str, Any], spoken: str) -> str:
+    """What a row of a breakdown is called: an organisation, a purpose, a data class or a resource type."""
+    key = str(row["key"])
+    if "name" in row:
+        return str(row["name"].get(spoken, key))
+    if key in desk.purposes:
+        return text(desk.purposes[key], spoken)
+    if key in desk.catalogue.classes:
+        return text(desk.catalogue.classes[key].name, spoken)
+    return vocabulary.kind(spoken, key.removeprefix("type:"))
+
+
+def chart(desk: Desk, name: str, rows: Sequence[Mapping[str, Any]], spoken: str) -> Chart:
     """One breakdown. A number that is too small to be shown is a dash and has no bar."""
     zh = spoken == "zh"
     words = {word: review.WORDS[word][zh] for word in (name, *review.COLUMNS)}
-    named = [(row.get("name", {}).get(spoken, row["key"]), row) for row in rows]
+    named = [(_name(desk, row, spoken), row) for row in rows]
     most = max((row["applications"] or 0 for _, row in named), default=0) or 1
     room = WIDTH - ORIGIN - 60
     bars = [

@@ -1,0 +1,119 @@
+"""Server time of each page of the console with many applications: median and worst of several visits, in this process, in milliseconds.
+
+    .venv/bin/python -m benchmarks console [--applications=100000]
+
+The floor is the login page, which asks the database nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from starlette.testclient import TestClient
+
+from broker import clock
+from broker.app import create_app, open_installation
+from broker.database import Database, EmbeddedServer
+from broker.demo.seed import seed
+from broker.demo.story import Story
+from broker.demo.waiting import leave_waiting
+from broker.migrate import migrate
+from broker.settings import Settings
+
+HERE = Path(__file__).resolve().parent
+VISITS = 7
+#: Copies of the story's applications, in every state, spread over two years.
+_COPIES = """
+INSERT INTO application SELECT (jsonb_populate_record(a, jsonb_build_object(
+  'id', gen_random_uuid(), 'number', 'SA-2025-' || lpad(g::text, 6, '0'),
+  'status', (ARRAY['submitted', 'endorsed', 'approved', 'refused'])[1 + g %% 4],
+  'created_at', now() - g * interval '10 minutes', 'changed_at', now() - g * interval '10 minutes',
+  'submitted_at', now() - g * interval '10 minutes'
+))).* FROM application a, generate_series(1, %s) g WHERE a.number = %s
+"""
+_PAGES = {
+    "gao.min": (
+        "/console/applications", "/console/applications?status=approved&sort=number", "/console/applications/new",
+        "/console/applications/{first}", "/console/inbox", "/console/account",
+    ),
+    "song.yi": ("/console/endorse", "/console/exchanges"),
+    "deng.li": (
+        "/console/decide", "/console/decide?page=40", "/console/exchanges", "/console/exchanges?number=012345",
+        "/console/applications/{waiting}/decide", "/console/transmissions", "/console/patient-code",
+    ),
+    "cao.yan": ("/console/exchanges?purpose=TREAT&sort=-submitted", "/console/transmissions?application={first}", "/console/events"),
+    "peng.bo": ("/console/people", "/console/organizations", "/console/clients"),
+}  # fmt: skip
+
+
+def main() -> None:
+    count = next((int(one.partition("=")[2]) for one in sys.argv if one.startswith("--applications=")), 100_000)
+    folder = Path(tempfile.mkdtemp(prefix="broker-bench-"))
+    server = EmbeddedServer(folder / "postgres")
+    try:
+        migrate(server.url)
+        chosen = Settings(var=folder, database_url=server.url, base_url="http://testserver", hospital="renhe", quorum=2)
+        installation = open_installation(chosen)
+        cast = seed(installation)
+        with TestClient(create_app(installation)) as http:
+            story = Story(installation, cast, "http://testserver", Console(quiet=True))
+            story.http = http
+            story.play()
+            story.standing_grants()
+            leave_waiting(story)
+            owner = Database(server.url, "owner", pool=2)
+            with owner.transaction() as session:
+                session.connection().exec_driver_sql(_COPIES, (count, f"SA-{clock.today().year}-000001"))
+            with owner.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("ANALYZE")
+            owner.dispose()
+            result = measured(http, cast.passwords, count)
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "console.json").write_text(json.dumps(result, indent=1))
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def measured(http: TestClient, passwords: dict[str, str], count: int) -> dict[str, object]:
+    mark = {"Sec-Fetch-Site": "same-origin"}
+    floor = [_visit(http, "/console/login") for _ in range(VISITS)]
+    print(f"{count:,} applications; the login page alone {statistics.median(floor):.0f} ms")
+    found: dict[str, list[float]] = {}
+    for person, paths in _PAGES.items():
+        http.cookies.clear()
+        http.post("/console/login", data={"username": person, "password": passwords[person]}, headers=mark, follow_redirects=False)
+        first = f"SA-{clock.today().year}-000001"
+        waiting = re.search(rf"/console/applications/({first[:8]}\d+)/decide", http.get("/console/decide?sort=-number").text)
+        for path in (one.format(first=first, waiting=waiting[1] if waiting else first) for one in paths):
+            _visit(http, path)  # The first visit fills what is kept: templates, plans, statements.
+            found[path] = [_visit(http, path) for _ in range(VISITS)]
+            print(f"{person:>8} {path:<62} median {statistics.median(found[path]):6.0f} ms, worst {max(found[path]):6.0f} ms", flush=True)
+    worst = max(statistics.median(times) for times in found.values())
+    print(f"slowest page: {worst:.0f} ms at the median, {worst / statistics.median(floor):.0f} times the login page")
+    return {
+        "applications": count,
+        "floor_ms": statistics.median(floor),
+        "pages_ms": {path: statistics.median(times) for path, times in found.items()},
+    }
+
+
+def _visit(http: TestClient, path: str) -> float:
+    start = time.perf_counter()
+    answer = http.get(path)
+    taken = (time.perf_counter() - start) * 1000
+    if answer.status_code != 200:
+        raise SystemExit(f"{path}: {answer.status_code}")
+    return taken
+
+
+if __name__ == "__main__":
+    main()
