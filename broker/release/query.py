@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from broker.fhir import definitions
 from broker.release.answers import Kind, Refusal
 from broker.release.filters import SEARCHABLE, Filters, date_range, is_date, is_instant, readable
+from broker.release.shaping import ALWAYS
 
 MAX_COUNT = 500
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -90,7 +91,7 @@ def _controlled(resource_type: str, given: Mapping[str, str]) -> tuple[int | Non
         return _bad("The value of _lastUpdated can't be read.")
     elements = tuple(sorted(set(given["_elements"].split(",")))) if "_elements" in given else ()
     known = definitions.table()["types"].get(resource_type, {}).get("elements", {})
-    if any(not _ELEMENT.fullmatch(name) or name not in known for name in elements):
+    if any(not _ELEMENT.fullmatch(name) or (name not in known and name not in ALWAYS) for name in elements):
         return _bad("_elements lists elements of the type by their names in FHIR R4, separated by commas.")
     return count, elements, given.get("_total", "none") != "none"
 

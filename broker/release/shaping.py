@@ -15,14 +15,14 @@ _read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _write = msgspec.json.Encoder().encode
 
 #: Elements that stand in every answer whatever was asked: what it is, its marks, and whose it is.
-_ALWAYS = frozenset({"resourceType", "id", "meta", "subject", "patient", "beneficiary"})
+ALWAYS = frozenset({"resourceType", "id", "meta", "subject", "patient", "beneficiary"})
 
 
 @lru_cache(maxsize=1024)
 def names(resource_type: str, elements: tuple[str, ...]) -> frozenset[str]:
     """JSON names that stay: those asked for and those without which the resource is not valid (R4 search.html#elements)."""
     required = [name for name, raw in definitions.raw_elements(resource_type).items() if raw["min"] > 0]
-    return _ALWAYS.union(*(definitions.json_names(resource_type, name) for name in {*elements, *required}))
+    return ALWAYS.union(*(definitions.json_names(resource_type, name) for name in {*elements, *required} - ALWAYS))
 
 
 def shaped(resource_type: str, body: bytes, elements: tuple[str, ...]) -> bytes:

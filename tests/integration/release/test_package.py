@@ -117,6 +117,7 @@ def test_ds4p_the_bundle_carries_the_high_water_mark_and_the_obligations(agreed)
 
 def test_provenance_carries_the_signature(agreed):
     answer = ask(agreed)
+    manifest_of(agreed, answer)  # The outcome is on record a moment after the last byte.
     path = f"/releases/{answer.headers['release-id']}/provenance"
     found = agreed.get(path)
     Provenance.model_validate_json(found.content)
