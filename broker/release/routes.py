@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Path, Request, Response
@@ -31,6 +32,7 @@ from broker.release.delivery import deliver
 from broker.release.errors import TokenNotUsable, of_refusal
 from broker.release.matching import no_match, wanted_match
 from broker.release.negotiation import strictly, takes_json
+from broker.release.once import Once, key_of
 from broker.release.service import Ask, Parts
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
@@ -40,29 +42,39 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 class GatedAnswer(Response):
     """An answer that is judged, recorded, built and sent only while the gate is held."""
 
-    def __init__(self, request: Request, ask: Ask) -> None:
+    def __init__(self, request: Request, ask: Ask, once: tuple[str, bytes] | None = None) -> None:
         super().__init__()
         self.request = request
         self.ask = ask
+        self.once = once  #: Idempotency-Key and what it stands for
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The eight steps (``release.service``), the seventh of which is the sending."""
         parts: Parts = self.request.app.state.parts
         began = asyncio.get_running_loop().time()
+        made: UUID | None = None
         try:
             ask = replace(self.ask, proven=await proven_by(self.request))
-        except TokenNotUsable as error:
+            once = await self._claimed(parts, ask)
+        except errors.BrokerError as error:
             await edge.rendered(self.request, error)(scope, receive, send)
             return
 
         async def sending(ready: Ready) -> bool:
+            nonlocal made
+            made = ready.release
             headers = _headers(parts, self.request, self.ask.form, ready)
             status = 304 if ready.unchanged else 200
             complete = await deliver(send, receive, body=ready.body, headers=headers, seconds=parts.settings.gate_timeout, status=status)
             metrics.release_done("sent" if complete else "partial", resources=len(ready.items), body_bytes=len(ready.body))
             return complete
 
-        refusal = await service.release(parts, ask, sending)
+        try:
+            refusal = await service.release(parts, ask, sending)
+        finally:
+            if once is not None:
+                async with parts.intents.release_connection() as connection:
+                    await once.settle(connection, made)
         if refusal is None:
             return
         metrics.release_done(refusal.kind.value)
@@ -73,6 +85,18 @@ class GatedAnswer(Response):
         else:
             answer = edge.rendered(self.request, of_refusal(refusal))
         await answer(scope, receive, send)
+
+    async def _claimed(self, parts: Parts, ask: Ask) -> Once | None:
+        """The claim to the request's key, if it has one and the caller a token of ours. Raises what ``Once.claim`` raises."""
+        if self.once is None:
+            return None
+        claims = access.claims_of(parts.keys, parts.settings, ask.authorization, ask.proven)
+        if isinstance(claims, NotAuthenticatedReason):
+            return None  # It is refused for that.
+        once = Once(claims["client_id"], *self.once)
+        async with parts.intents.release_connection() as connection:
+            await once.claim(connection)
+        return once
 
 
 def _headers(parts: Parts, request: Request, form: Form, ready: Ready) -> dict[str, str]:
@@ -111,7 +135,7 @@ def _known(resource_type: str) -> bool:
     return resource_type in definitions.resource_types() and resource_type not in service.NEVER_RELEASED
 
 
-def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, application: str | None = None) -> Response:
+def _answer(request: Request, wanted: query.Wanted | Refusal, form: Form, application: str | None = None) -> GatedAnswer:
     # _format, which has been read by now, goes before Accept (R4 http.html#parameters).
     if "_format" not in request.query_params and not takes_json(request.headers.get("accept")):
         wanted = Refusal(Kind.NOT_ACCEPTABLE, ("query.format",))
@@ -248,9 +272,12 @@ def build_router(served_types: tuple[str, ...], recognised: Mapping[str, Any]) -
     async def releases(request: Request) -> Response:
         await _authenticated(request)
         settings = request.app.state.settings
-        body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
-        wanted, application = _release_request(body)
-        return _answer(request, wanted, Form.COLLECTION, application)
+        raw = await request.body()
+        wanted, application = _release_request(read_json(raw, max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth))
+        answer = _answer(request, wanted, Form.COLLECTION, application)
+        key = key_of(request.headers.getlist("idempotency-key"))
+        answer.once = None if key is None else (key, f"{application}\n".encode() + raw)
+        return answer
 
     @router.get("/releases/{release_id}", summary="Manifest of a release", tags=["release"])
     async def manifest(request: Request, release_id: str) -> dict[str, Any]:
