@@ -1,7 +1,7 @@
 """What an engine answered, read strictly: the shape, the echo of the question, the revision. Anything else is no answer.
 
 On the wire a plan is compact, since the embedded engine pays for each node of its answer: elements are one string, windows of
-time are named once. Here it becomes the release plan of the interface (``fhir.plan`` reads it): lists sorted, a period at each type.
+time are named once, and a type as the profile has it is one text of JSON. Here it becomes the release plan of the interface (``fhir.plan`` reads it): lists sorted, a period at each type.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Limits(_Wire):
 
 class _Plan(_Wire):
     profile: _Name
-    types: dict[str, _Type]
+    types: dict[str, _Type | str]
     windows: _Windows
     labels: _Labels
     limits: _Limits
@@ -114,7 +114,11 @@ def _plan(plan: _Plan, obligations: tuple[dict[str, Any], ...]) -> dict[str, Any
     }
 
 
-def _type(name: str, kept: _Type, windows: _Windows) -> dict[str, Any]:
+def _type(name: str, given: _Type | str, windows: _Windows) -> dict[str, Any]:
+    try:
+        kept = msgspec.json.decode(given, type=_Type) if isinstance(given, str) else given
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise AnswerUnusable(f"the plan of {name} has no readable row") from error
     elements = sorted(set(kept.elements.split(" ")))
     if "" in elements or "id" not in elements:
         raise AnswerUnusable(f"the plan of {name} has no readable list of elements")

@@ -25,6 +25,8 @@ from broker.settings import Settings
 DECISION = "broker/release/decision"
 
 
+#: What tables say to people.
+_WORDS = frozenset({"name", "why", "law", "level", "ancestors"})
 #: Tables that no rule asks: they hold the profiles to the catalogue when policies are checked.
 _UNSEEN = frozenset({"elements"})
 
@@ -42,9 +44,24 @@ class PolicySet:
 
     @property
     def documents(self) -> dict[str, Any]:
-        """The whole ``data`` document, with the revision in it, so that an answer can name what it stands on."""
-        seen = {name: table for name, table in self.data.items() if name not in _UNSEEN}
-        return {"broker": {**seen, "policy_set": {"revision": self.revision}}}
+        """The whole ``data`` document, with the revision in it, so that an answer can name what it stands on.
+
+        Names, laws and the like are left out, since the embedded engine copies what a rule looks at; each type of a profile stands in it as
+        one text as well (``whole``), which is a single value to copy.
+        """
+        seen = {name: _seen(table) for name, table in self.data.items() if name not in _UNSEEN}
+        profiles = {name: {**profile, "whole": _whole(profile)} for name, profile in seen["profiles"].items()}
+        reasons = {code: {"en": words["en"]} for code, words in self.data["reasons"].items()}
+        return {"broker": {**seen, "profiles": profiles, "reasons": reasons, "policy_set": {"revision": self.revision}}}
+
+
+def _seen(table: Any) -> Any:
+    """A table without what it says to people."""
+    return {key: {name: value for name, value in row.items() if name not in _WORDS} if isinstance(row, dict) else row for key, row in table.items()}
+
+
+def _whole(profile: Mapping[str, Any]) -> dict[str, str]:
+    return {name: json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for name, row in profile["types"].items()}
 
 
 def folder_of(settings: Settings) -> Path:

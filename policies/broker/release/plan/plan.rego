@@ -3,7 +3,8 @@
 # description: >-
 #   What may leave: what was asked, cut down to the least-necessary profile, type by type. Within one type all entries are taken together.
 #   An empty list restricts nothing, so a type whose intersection is empty is left out, never emptied.
-#   Elements are one string and windows are named once, since the embedded engine pays for each node of its answer.
+#   Elements are one string, windows are named once, and a type that leaves as the profile has it is its row as one text (`whole`), since the
+#   embedded engine pays for each node of its answer.
 package broker.release.plan
 
 import data.broker.lib.asked
@@ -40,7 +41,7 @@ timely := object.remove(approved, late) if count(closed) > 0
 # title: Types that lie in a closed window
 late := [type |
 	some type in object.keys(approved)
-	approved[type].window in closed
+	facts.profile.types[type].window in closed
 ]
 
 # METADATA
@@ -51,9 +52,9 @@ approved := object.union(entire, narrowed) if count(narrowed) > 0
 
 # METADATA
 # title: Types that leave as the profile has them; an entry that names a type takes the place of the classes
-entire := object.filter(facts.profile.types, asked.whole) if count(asked.named) == 0
+entire := object.filter(facts.profile.whole, asked.whole) if count(asked.named) == 0
 
-entire := object.remove(object.filter(facts.profile.types, asked.whole), asked.named) if count(asked.named) > 0
+entire := object.remove(object.filter(facts.profile.whole, asked.whole), asked.named) if count(asked.named) > 0
 
 # METADATA
 # title: Types of which the classes bring certain categories, where the profile names none
