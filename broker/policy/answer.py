@@ -1,7 +1,8 @@
 """What an engine answered, read strictly: the shape, the echo of the question, the revision. Anything else is no answer.
 
 On the wire a plan is compact, since the embedded engine pays for each node of its answer: elements are one string, windows of
-time are named once, and a type as the profile has it is one text of JSON. Here it becomes the release plan of the interface (``fhir.plan`` reads it): lists sorted, a period at each type.
+time are named once, and a type as the profile has it is one text of JSON. Here it becomes the release plan of the interface (``fhir.plan``
+reads it): lists sorted, a period at each type.
 """
 
 from __future__ import annotations

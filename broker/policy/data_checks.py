@@ -110,6 +110,10 @@ def _home(rows: dict[str, str], path: str) -> str:
 
 def _sensitive(data: Data) -> Found:
     sensitive = data["sensitive"]
+    judged = {row["judged_as"] for row in data["purposes"].values()}
+    for code, row in sensitive["categories"].items():
+        if not {*row["pack"]["purposes"]} <= judged:
+            yield f"sensitive.json#/categories/{code}", "is lifted for a purpose that nothing is judged as"
     if sensitive["deny"] != sorted({label for row in sensitive["categories"].values() for label in row["labels"]}):
         yield "sensitive.json#/deny", "must be all labels of all categories, sorted"
 

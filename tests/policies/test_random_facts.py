@@ -186,6 +186,13 @@ def within(form, decision):
     lifted = {DATA["data_classes"][entry["data_class"]]["lifts"] for entry in request["data"] if entry.get("data_class") in DATA["data_classes"]} - {
         None
     }
+    for category in lifted:
+        pack = DATA["sensitive"]["categories"][category]["pack"]
+        assert DATA["purposes"][request["purpose"]]["judged_as"] in pack["purposes"]
+        assert form["recipient"]["kind"] in pack["kinds"]
+        assert request["channel"] in pack["channels"]
+        assert form["question"] == "assess" or form["grant"]["approved_by"] >= pack["approvals"]
+        assert decision.plan["limits"]["retention_days"] <= pack["retention_days"]
     free = {label for category in lifted for label in DATA["sensitive"]["categories"][category]["labels"]}
     assert {*plan["labels"]["deny"]} == {*DATA["sensitive"]["deny"]} - free
     assert plan["labels"]["ceiling"] == ("R" if lifted else "N")

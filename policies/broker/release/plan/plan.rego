@@ -335,9 +335,31 @@ obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days"
 
 # METADATA
 # title: Days that the recipient may keep the data
-retention_days := facts.profile.limits.retention_days if facts.request.retention_days == null
+retention_days := facts.profile.limits.retention_days if {
+	facts.request.retention_days == null
+	count(shorter) == 0
+}
+
+retention_days := days if {
+	facts.request.retention_days == null
+	count(shorter) > 0
+	some days in shorter
+	longer := [other |
+		some other in shorter
+		other < days
+	]
+	count(longer) == 0
+}
 
 retention_days := facts.request.retention_days if facts.request.retention_days != null
+
+# METADATA
+# title: How long what is lifted may be kept, where that is shorter than the profile says
+shorter := {days |
+	some category in lifted
+	days := data.broker.sensitive.categories[category].pack.retention_days
+	days < facts.profile.limits.retention_days
+}
 
 # METADATA
 # title: How many releases the grant allows, or else the profile; null for any number

@@ -143,3 +143,13 @@ test_the_lower_number_of_releases_holds if {
 	plan.releases == 5 with input as examples.emergency({"/grant/releases_limit": 5})
 	plan.releases == 20 with input as examples.emergency({"/grant/releases_limit": 50})
 }
+
+test_what_is_lifted_is_kept_the_shortest_time if {
+	lifting := {
+		"/request/data": [{"data_class": "sensitive.hiv"}, {"data_class": "sensitive.mental-health"}, {"data_class": "sensitive.substance-use"}],
+		"/request/retention_days": null,
+	}
+	plan.retention_days == 183 with input as examples.release(lifting)
+	plan.retention_days == 365 with input as examples.release({"/request/retention_days": null})
+	plan.retention_days == 365 with input as examples.release({"/request/retention_days": null, "/request/data": [{"data_class": "sensitive.hiv"}]})
+}
