@@ -33,6 +33,7 @@ from broker.governance.routes import build_router as governance_router
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
+from broker.incidents.routes import build_case_router as cases_router
 from broker.incidents.routes import build_router as incidents_router
 from broker.notifications import service as notifications
 from broker.notifications.routes import build_router as notifications_router
@@ -199,6 +200,18 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
         incidents_router(settings=chosen, keys=installation.keys),
+        cases_router(
+            settings=chosen,
+            keys=installation.keys,
+            database=installation.database,
+            means=applications.Means(
+                keys=installation.keys,
+                engine=installation.engine,
+                consent_facts=consent_facts(installation.keys),
+                data_classes=catalogue.types_of,
+            ),
+            second_factor=incidents.no_second_factor,
+        ),
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
         retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),

@@ -137,6 +137,8 @@ class Settings(BaseSettings):
     obligation_grace_days: int = Field(
         7, ge=0, le=365, description="Days that an obligation or a recall may be overdue before the recipient's grant is suspended."
     )
+    emergency_minutes: int = Field(60, ge=5, le=240, description="Minutes for which emergency access stays open.")
+    emergency_review_hours: int = Field(72, ge=1, le=720, description="Hours after which emergency access that nobody reviewed becomes an incident.")
     shred_list: Path | None = Field(
         None,
         description="File that names the patients whose keys were destroyed, kept apart from the database and its backups. "

@@ -49,15 +49,23 @@ def requester_facts(session: Session, requester: UUID) -> RequesterFacts:
 
 
 def judge(
-    session: Session, means: Means, application: Application, terms: Terms, patients: Iterable[UUID], *, at: datetime, approved_by: int
+    session: Session,
+    means: Means,
+    application: Application,
+    terms: Terms,
+    patients: Iterable[UUID],
+    *,
+    at: datetime,
+    approved_by: int,
+    ends: datetime | None = None,
 ) -> list[tuple[UUID, ConsentFacts, Decision]]:
-    """What policy says about each patient at this moment, under these terms."""
+    """What policy says about each patient at this moment, under these terms; ``ends``: before their last day is over."""
     grant = GrantFacts(
         id=str(application.id),
         application=application.number or str(application.id),
         status="proposed",
         valid_from=clock.epoch(at),
-        valid_until=clock.epoch(day_end(terms.valid_until)),
+        valid_until=clock.epoch(ends or day_end(terms.valid_until)),
         releases_limit=terms.releases_limit,
         approved_by=approved_by,
     )
@@ -90,14 +98,22 @@ def overall(effects: Sequence[Effect]) -> Effect:
 
 
 def assess(
-    session: Session, means: Means, application: Application, terms: Terms, patients: Mapping[UUID, int], *, approved_by: int = 0, content: str = ""
+    session: Session,
+    means: Means,
+    application: Application,
+    terms: Terms,
+    patients: Mapping[UUID, int],
+    *,
+    approved_by: int = 0,
+    content: str = "",
+    ends: datetime | None = None,
 ) -> Assessment:
     """Judge and keep the opinion with the application, whose row the caller holds locked.
 
     ``patients`` maps each to their place in the form; ``content`` is the hash of what is judged, the application's own by default.
     """
     at = clock.now()
-    judged = judge(session, means, application, terms, patients, at=at, approved_by=approved_by)
+    judged = judge(session, means, application, terms, patients, at=at, approved_by=approved_by, ends=ends)
     decisions = [decision for _, _, decision in judged]
     before = session.exec(select(sa.func.count()).select_from(Assessment).where(Assessment.application_id == application.id)).one()
     assessment = Assessment(

@@ -211,3 +211,12 @@ class AgreementInvalid(errors.Invalid):
 
     code = "agreement-invalid"
     zh = "条款或网络信息有误。"
+
+
+class Barred(errors.Forbidden):
+    """You may not apply, endorse or decide until a sanction has ended."""
+
+    code = "barred"
+    zh = "您受处理期间不得申请、审签或审批。"
+    help_en = "Look at the case under /api/v1/violations: it says what is needed, such as training, and until when you may appeal."
+    help_zh = "请查看 /api/v1/violations 中的案件，其中列明所需事项（如培训）及申诉期限。"

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from broker.applications import delegations
+from broker.applications.errors import Barred
 from broker.applications.lifecycle import Part
 from broker.applications.models import Application
 from broker.applications.rules import Place, parts
@@ -88,6 +89,8 @@ def actor(session: Session, person_id: UUID) -> Actor:
     ).one_or_none()
     if person is None or person.status != "active":
         raise Forbidden("This account is not active.")
+    if person.barred_at is not None:
+        raise Barred
     held = session.execute(
         select(RoleHeld.role, RoleHeld.organization_id, Organization.relationship)
         .join(Organization, col(Organization.id) == RoleHeld.organization_id)

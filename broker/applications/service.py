@@ -45,6 +45,7 @@ from broker.applications.delegations import of_caller as delegations
 from broker.applications.destroying import applications_about, destroy_texts
 from broker.applications.differences import between as differences
 from broker.applications.drafts import draft, patients_of, typed_patients, update
+from broker.applications.emergencies import EmergencyGrant, EmergencyRefused, open_emergency
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
 from broker.applications.grant_views import GrantRegister, types_within
 from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend, suspend_by_clock
@@ -74,6 +75,8 @@ __all__ = [
     "AttachmentKind",
     "Chosen",
     "ConsentFactsOf",
+    "EmergencyGrant",
+    "EmergencyRefused",
     "GrantAction",
     "GrantRegister",
     "GrantRow",
@@ -141,6 +144,7 @@ __all__ = [
     "no_holds",
     "of_application",
     "one",
+    "open_emergency",
     "open_window",
     "opened",
     "opinion",

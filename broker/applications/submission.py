@@ -43,7 +43,7 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
     place = people.places(session, [terms.recipient])[terms.recipient]
     check_recipient(who.home, place, applies=who.applies, manager=who.manages)  # Roles may have changed since the draft.
     workforce.check(session, who.id, workforce.Step.APPLY)
-    patients = _matched(session, means, typed)
+    patients = matched(session, means, typed)
     session.execute(sa.delete(ApplicationPatient).where(col(ApplicationPatient.application_id) == application.id))
     for position, (patient_key, said) in enumerate(zip(patients, typed, strict=True), start=1):
         vault = records.open_vault(session, means.keys, patient_key)
@@ -63,7 +63,7 @@ def submit(session: Session, means: Means, person: UUID, ref: str, *, if_match: 
     positions = {patient_key: position for position, patient_key in enumerate(patients, start=1)}
     assessment = assessing.assess(session, means, application, terms, positions)
     # The number comes last: from here on other submissions wait, and policy has been asked already.
-    application.number = application.number or _next_number(session)
+    application.number = application.number or next_number(session)
     application.submitted_at = clock.now()
     application.due_at = deadline(application.submitted_at, means.deadlines[terms.urgency], endorsed=False)
     differences.keep(session, application, patients)
@@ -147,7 +147,7 @@ def _has_element(name: str, path: str) -> bool:
     return True
 
 
-def _matched(session: Session, means: Means, typed: list[dict[str, Any]]) -> list[UUID]:
+def matched(session: Session, means: Means, typed: list[dict[str, Any]]) -> list[UUID]:
     """The blinded keys of the patients, in the form's order. Raises NotComplete for each that isn't known with certainty.
 
     An unknown patient and an ambiguous one are answered alike: whether somebody is a patient here is itself a secret.
@@ -172,7 +172,7 @@ def _matched(session: Session, means: Means, typed: list[dict[str, Any]]) -> lis
     return certain
 
 
-def _next_number(session: Session) -> str:
+def next_number(session: Session) -> str:
     """``SA-YYYY-NNNNNN``: the year's row stays locked until this commits, and a number that rolls back is given again."""
     year = clock.now().year
     new = insert(ApplicationNumber).values(year=year, last=1)

@@ -67,6 +67,7 @@ class Terms:
     releases_limit: int | None = None
     justified: bool = False
     frequency: tuple[int, int] | None = None  #: so many releases within so many seconds
+    emergency: bool = False  #: break-glass: no approval, judged by its own rules, reviewed afterwards
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Terms:
@@ -86,6 +87,7 @@ class Terms:
             releases_limit=data.get("releases_limit"),
             justified=bool(data.get("justified")),
             frequency=(data["frequency"]["releases"], data["frequency"]["seconds"]) if data.get("frequency") else None,
+            emergency=data.get("emergency") is True,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -107,6 +109,7 @@ class Terms:
             "justified": self.justified,
             # Absent where there is none, so that what was approved before there were frequencies keeps its hash.
             **({"frequency": {"releases": self.frequency[0], "seconds": self.frequency[1]}} if self.frequency else {}),
+            **({"emergency": True} if self.emergency else {}),
         }
 
     def request_facts(self) -> RequestFacts:
@@ -119,6 +122,7 @@ class Terms:
             period_until=int(day_end(self.period_end).timestamp()) - 1 if self.period_end else None,
             channel=self.channel,
             urgency=self.urgency,
+            emergency=self.emergency,
             retention_days=self.retention_days,
             justification=self.justified,
         )

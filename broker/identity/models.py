@@ -61,6 +61,7 @@ class Person(SQLModel, table=True):
     status: str = Field(default="active", sa_type=sa.Text)
     language: str = Field(default="zh", sa_type=sa.Text)
     created_at: datetime = Field(sa_type=_TIME)
+    barred_at: datetime | None = Field(default=None, sa_type=_TIME)  #: a sanction: since then the account neither applies nor decides
 
 
 class RoleHeld(SQLModel, table=True):

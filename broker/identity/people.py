@@ -140,6 +140,14 @@ def change_person(
     return _store(session, row, event=Event("person.changed", actor, recipient=row.organization_id, facts=facts))
 
 
+def bar(session: Session, actor: str, person_id: UUID, *, barred: bool) -> Person:
+    """Keep an account from applying, endorsing and deciding, or let it again; it can still sign in. Raises UnknownPerson."""
+    row = person(session, person_id)
+    row.barred_at = clock.now() if barred else None
+    event = Event("person.barred" if barred else "person.unbarred", actor, recipient=row.organization_id, facts={"person": str(person_id)})
+    return _store(session, row, event=event)
+
+
 def set_password(session: Session, actor: str, person_id: UUID, password: str) -> Person:
     """Give an account a new password and end its sessions. Raises PasswordRefused, UnknownPerson."""
     row = person(session, person_id)

@@ -20,7 +20,7 @@ from broker.identity.login import (
 )
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
 from broker.identity.patients import PATIENT, Code, Entered, close_patient_session, enter, give_code, patient_of_session
-from broker.identity.people import add_person, all_offices, change_person, offices, people, person, set_password, set_roles
+from broker.identity.people import add_person, all_offices, bar, change_person, offices, people, person, set_password, set_roles
 from broker.identity.statements import Statement, StatementRefused, read_statement
 from broker.identity.tokens import revoke_token
 
@@ -37,6 +37,7 @@ __all__ = [
     "all_offices",
     "audience",
     "authenticate",
+    "bar",
     "below",
     "caller_for",
     "caller_of_session",

@@ -55,3 +55,37 @@ class TargetUnknown(errors.NotFound):
     zh = "所列遏制对象不存在。"
     help_en = "Nothing was frozen. Correct the named target and send it again; the others are frozen with it."
     help_zh = "未冻结任何对象。请更正所列对象后重新提交，其他对象将一并冻结。"
+
+
+class NoSuchCase(errors.NotFound):
+    """There is no such case or emergency, or you may not see it."""
+
+    code = "case-unknown"
+    zh = "没有该案件或紧急调阅，或您无权查看。"
+
+
+class CaseMoveNotAllowed(errors.Conflict):
+    """This is not possible in the case's present state."""
+
+    code = "case-move-not-allowed"
+    zh = "案件的当前状态不允许此操作。"
+    help_en = "Load the case again. Nobody is sanctioned before the time to be heard is over or they were heard."
+    help_zh = "请刷新案件。当事人陈述之前或陈述期满之前，不得作出处理。"
+
+
+class SecondFactorRequired(errors.Forbidden):
+    """Emergency access needs your second factor."""
+
+    code = "second-factor-required"
+    zh = "紧急调阅须进行二次验证。"
+    help_en = "Send the code of your second factor as second_factor."
+    help_zh = "请在 second_factor 中提交二次验证码。"
+
+
+class EmergencyDenied(errors.Forbidden):
+    """Policy does not permit this even in an emergency."""
+
+    code = "emergency-denied"
+    zh = "即使在紧急情况下，策略也不允许此操作。"
+    help_en = "The reasons are listed. Call the information manager on duty."
+    help_zh = "原因已列出。请致电值班信息管理员。"

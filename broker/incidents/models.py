@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from broker.incidents.lifecycle import State
+from broker.incidents.sanctions import CaseState
 
 _TIME = sa.DateTime(timezone=True)
 
@@ -181,3 +182,64 @@ class CorrectiveAction(SQLModel, table=True):
     done_at: datetime | None = Field(default=None, sa_type=_TIME)
     done_by: str | None = Field(default=None, sa_type=sa.Text)
     evidence: str | None = Field(default=None, sa_type=sa.Text)  #: policy revision, training id, document
+
+
+class EmergencyAccess(SQLModel, table=True):
+    """A break-glass: who opened whose data, until when, and what the review afterwards said (TM-5.5)."""
+
+    __tablename__ = "emergency_access"
+    __table_args__ = (
+        sa.Index("ix_emergency_access_application", "application", unique=True),
+        sa.Index("ix_emergency_access_review_due_at", "review_due_at", postgresql_where=sa.text("reviewed_at IS NULL")),
+    )
+
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
+    application: str = Field(sa_type=sa.Text, primary_key=True)
+    person_id: UUID = Field(foreign_key="person.id")
+    natural_person: str = Field(sa_type=sa.Text)
+    second_factor: bool
+    opened_at: datetime = Field(sa_type=_TIME)
+    closes_at: datetime = Field(sa_type=_TIME)
+    review_due_at: datetime = Field(sa_type=_TIME)
+    contact_told_at: datetime | None = Field(default=None, sa_type=_TIME)  #: the patient, or who speaks for them, was told
+    reviewed_at: datetime | None = Field(default=None, sa_type=_TIME)
+    reviewed_by: str | None = Field(default=None, sa_type=sa.Text)
+    verdict: str | None = Field(default=None, sa_type=sa.Text)  #: justified, misuse
+    incident: str | None = Field(default=None, sa_type=sa.Text)  #: what it became, not having been reviewed in time
+    note_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+
+
+class Violation(SQLModel, table=True):
+    """A case against a person or an organisation (RS-7.3): grounds, hearing, decision by two, appeal, end."""
+
+    __tablename__ = "violation"
+    __table_args__ = (
+        sa.CheckConstraint("(person_id IS NULL) <> (organization_id IS NULL)", name="accused"),
+        _one_of("status", CaseState),
+        sa.Index("ix_violation_opened_at", "opened_at"),
+        sa.Index("ix_violation_person_id", "person_id"),
+    )
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    number: str = Field(sa_type=sa.Text, unique=True)  #: VC-YYYY-NNNNNN
+    person_id: UUID | None = Field(default=None, foreign_key="person.id")
+    organization_id: str | None = Field(default=None, sa_type=sa.Text, foreign_key="organization.id")
+    grounds: str = Field(sa_type=sa.Text)
+    evidence: list[str] = Field(sa_type=JSONB)  #: ids of events in the log
+    status: str = Field(default=CaseState.OPENED.value, sa_type=sa.Text)
+    opened_at: datetime = Field(sa_type=_TIME)
+    opened_by: str = Field(sa_type=sa.Text)
+    hearing_until: datetime = Field(sa_type=_TIME)
+    sanction: str | None = Field(default=None, sa_type=sa.Text)
+    days: int | None = None
+    proposed_by: str | None = Field(default=None, sa_type=sa.Text)  #: natural person
+    decided_by: str | None = Field(default=None, sa_type=sa.Text)  #: natural person
+    decided_at: datetime | None = Field(default=None, sa_type=_TIME)
+    ends_at: datetime | None = Field(default=None, sa_type=_TIME)
+    appeal_until: datetime | None = Field(default=None, sa_type=_TIME)
+    ended_at: datetime | None = Field(default=None, sa_type=_TIME)
+    in_force: bool = False  #: whether the sanction took something away that its end gives back
+    told_sealed: bytes = Field(sa_type=sa.LargeBinary)
+    heard_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    reasons_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    appeal_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)

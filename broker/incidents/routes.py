@@ -17,10 +17,13 @@ from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import Person, PersonCaller
 from broker.incidents import schemas, service
+from broker.incidents.case_routes import build_router as build_case_router
 from broker.incidents.lifecycle import State, possible
 from broker.incidents.models import CorrectiveAction, Incident, Risk
 from broker.incidents.rules import Audience, Kind, risk_score
 from broker.settings import Settings
+
+__all__ = ["build_case_router", "build_router"]
 
 Number = Annotated[str, Path(max_length=40, description="The number of the incident (IN-YYYY-NNNNNN).")]
 Limit = Annotated[int, Query(ge=1, le=500)]

@@ -8,10 +8,13 @@ from typing import Any
 from sqlmodel import Session
 
 from broker import jobs
-from broker.incidents import desk, improving
+from broker.incidents import desk, emergencies, improving, violations
 from broker.incidents.affected import Affected, Scope, affected
 from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, lift
 from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
+from broker.incidents.emergencies import SecondFactor, break_glass, escalate, no_second_factor
+from broker.incidents.emergencies import many as emergency_accesses
+from broker.incidents.emergencies import review as review_emergency
 from broker.incidents.improving import (
     actions,
     adverse_events,
@@ -32,6 +35,7 @@ __all__ = [
     "Audience",
     "Kind",
     "Scope",
+    "SecondFactor",
     "Severity",
     "Target",
     "TargetKind",
@@ -43,18 +47,22 @@ __all__ = [
     "ask_to_lift",
     "assess",
     "background",
+    "break_glass",
     "close",
     "contain",
     "containments",
     "dismiss",
     "done",
     "draft",
+    "emergency_accesses",
+    "escalate",
     "figures",
     "finish_action",
     "investigate",
     "lift",
     "look",
     "many",
+    "no_second_factor",
     "notices",
     "open_action",
     "opened",
@@ -62,23 +70,33 @@ __all__ = [
     "reopen",
     "report",
     "report_adverse_event",
+    "review_emergency",
     "risks",
     "steps",
+    "violations",
     "watch",
 ]
 
 
 def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:
     """Incidents and what was learnt from them in a span of time, for the quarterly review."""
-    return {"incidents": desk.figures(session, since, until), "improvement": improving.figures(session, since, until)}
+    return {
+        "incidents": desk.figures(session, since, until),
+        "emergencies": emergencies.figures(session, since, until),
+        "violations": violations.figures(session, since, until),
+        "improvement": improving.figures(session, since, until),
+    }
 
 
 def background() -> list[jobs.Job]:
-    """What incidents do by themselves: look in the log for releases that failed their check, every minute."""
+    """Every minute: releases that failed their check, emergencies that nobody reviewed, sanctions whose time is over."""
 
     def look(tools: jobs.Tools, payload: dict[str, Any]) -> None:
         del payload
         with tools.database.transaction() as session:
             watch(session, tools.keys)
+        with tools.database.transaction() as session:
+            escalate(session, tools.keys)
+            violations.expire(session)
 
     return [jobs.Job("incidents.watch", look, cron="* * * * *")]

@@ -62,6 +62,7 @@ def test_an_approval_is_bound_to_every_field_and_every_patient():
         "releases_limit": None,
         "justified": False,
         "frequency": (3, 3600),
+        "emergency": True,
     }
     assert changed.keys() == {field.name for field in fields(Terms)}
     hashes = {content_hash(replace(TERMS, **{name: value}).to_json(), PATIENTS) for name, value in changed.items()}
