@@ -104,9 +104,8 @@ def test_nothing_is_released_after_a_withdrawal_is_acknowledged(module_database_
         process(story, folder, module_database_url) as two,
     ):
         agreed = agree(story)
-        manager = {
-            "Authorization": f"Bearer {story.http.post('/api/v1/session', json={'username': 'deng.li', 'password': story.cast.passwords['deng.li']}).json()['token']}"
-        }
+        who = {"username": "deng.li", "password": story.cast.passwords["deng.li"]}
+        manager = {"Authorization": f"Bearer {story.http.post('/api/v1/session', json=who).json()['token']}"}
         watch, fresh = Watch(agreed.token), time.monotonic()
         callers = [threading.Thread(target=call, args=(watch, (one, two)[number % PROCESSES]), daemon=True) for number in range(CALLERS)]
         for caller in callers:
