@@ -30,6 +30,7 @@ from broker.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 VISITS = 7
+BASE = "http://127.0.0.1:8000"
 #: Copies of the story's applications, in every state, spread over two years.
 _COPIES = """
 INSERT INTO application SELECT (jsonb_populate_record(a, jsonb_build_object(
@@ -60,11 +61,11 @@ def main() -> None:
     server = EmbeddedServer(folder / "postgres")
     try:
         migrate(server.url)
-        chosen = Settings(var=folder, database_url=server.url, base_url="http://testserver", hospital="renhe", quorum=2)
+        chosen = Settings(var=folder, database_url=server.url, base_url=BASE, hospital="renhe", quorum=2)
         installation = open_installation(chosen)
         cast = seed(installation)
-        with TestClient(create_app(installation)) as http:
-            story = Story(installation, cast, "http://testserver", Console(quiet=True))
+        with TestClient(create_app(installation), base_url=BASE) as http:
+            story = Story(installation, cast, BASE, Console(quiet=True))
             story.http = http
             story.play()
             story.standing_grants()

@@ -261,6 +261,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         purposes=purposes,
         lawful_bases=bases,
         reasons=policy.reasons(),
+        wording=consent_wording(catalogue),
     )
 
 

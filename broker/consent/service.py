@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from broker.consent.asking_rules import Answerer, Scope
 from broker.consent.background import background
+from broker.consent.capture import Answer, Proof, known_notices, notice, shown, take
 from broker.consent.disclosures import Recorded, disclosure, disclosures, record_disclosure
 from broker.consent.enforceability import Report, examine
 from broker.consent.filing import Filed, Revoked, file, revoke
@@ -17,15 +19,19 @@ from broker.consent.wording import Wording
 __all__ = [
     "MAX_TEAMS",
     "RESIDUALS_SQL",
+    "Answer",
+    "Answerer",
     "Filed",
     "Found",
     "Held",
+    "Proof",
     "Recorded",
     "Report",
     "Residual",
     "ResourceFacts",
     "ResourceGate",
     "Revoked",
+    "Scope",
     "Shown",
     "Use",
     "Wording",
@@ -41,6 +47,8 @@ __all__ = [
     "gate_for",
     "history",
     "in_force",
+    "known_notices",
+    "notice",
     "read",
     "record_disclosure",
     "residual_for",
@@ -50,9 +58,11 @@ __all__ = [
     "search",
     "settle",
     "settled",
+    "shown",
     "status_of",
     "subscribe",
     "subscription",
+    "take",
     "teams_named",
     "teams_within",
     "tell_due",

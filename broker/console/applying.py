@@ -22,7 +22,7 @@ from broker.console.opinions import Opinion, opinion
 from broker.console.pages import Pages, named, text, to
 from broker.console.problems import of_validation
 from broker.database import SessionDep
-from broker.errors import BrokerError, Forbidden
+from broker.errors import BrokerError, Forbidden, Malformed
 from broker.identity import service as identity
 
 #: Resident identity number (GB 11643), as an OID.
@@ -131,6 +131,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.post("/console/applications/{ref}/attachments")
     def attach(request: Request, ref: str, given: PostedFile, who: SignedIn, session: SessionDep) -> Response:
         kind = given.form.one("kind")
+        if not given.name:
+            raise Malformed("No file was sent.")
         try:
             with session.begin_nested():
                 applications.attach(

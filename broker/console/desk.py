@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from broker.applications.models import Application
 from broker.applications.service import Means, Preview
+from broker.consent.service import Wording
 from broker.crypto import Keys
 from broker.database import Database
 from broker.policy.service import Catalogue, Text
@@ -24,7 +25,7 @@ class Desk:
     ``means``, ``preview``: as applications' own routes have them. ``beside``: a preview with what
     stays (``release.beside.Beside``). ``accounting``: what was sent of a patient
     (``release.accounting.Disclosure``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
-    policy's names in both languages.
+    policy's names in both languages; ``wording``: the same as notices use them.
     """
 
     settings: Settings
@@ -38,3 +39,4 @@ class Desk:
     purposes: Mapping[str, Text]
     lawful_bases: Mapping[str, Text]
     reasons: Mapping[str, Text]
+    wording: Wording

@@ -147,7 +147,7 @@ async def posted(request: Request, who: SignedIn) -> Form:
 
 @dataclass(frozen=True)
 class Sending:
-    """A form with one file in it."""
+    """A form with one file in it; ``content`` is empty where none was chosen."""
 
     form: Form
     name: str
@@ -160,13 +160,13 @@ async def posted_file(request: Request, who: SignedIn) -> Sending:
     check_origin(request)
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Malformed("A form with a file is sent as multipart/form-data.")
-    async with request.form(max_files=1, max_fields=10) as parts:
+    async with request.form(max_files=1, max_fields=200) as parts:
         plain = Form(tuple((name, value.strip()) for name, value in parts.multi_items() if isinstance(value, str)))
         file = parts.get("file")
         if not hmac.compare_digest(plain.one("csrf").encode(), who.csrf.encode()):
             raise NotFromHere
         if not isinstance(file, UploadFile) or not file.filename:
-            raise Malformed("No file was sent.")
+            return Sending(plain, "", "", b"")
         return Sending(plain, file.filename, (file.content_type or "").partition(";")[0].strip().lower(), await file.read())
 
 

@@ -27,6 +27,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/consultations", N_("Consultations"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.AUDITOR)),
     Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ),
     Entry("/console/events", N_("Events"), action=Action.LOG_READ),
+    Entry("/console/consent", N_("Ask a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/patient-code", N_("Code for a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.console import applying, consultations, deciding, entrance, exchange, inbox, journal, lists, patient, registry, reviewing
+from broker.console import applying, asking, consultations, deciding, entrance, exchange, inbox, journal, lists, patient, registry, reviewing
 from broker.console.desk import Desk
 from broker.console.pages import Pages
 from broker.errors import BrokerError
@@ -24,6 +24,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     registry.build_router,
     inbox.build_router,
     patient.build_router,
+    asking.build_router,
 )
 
 #: Errors under this path are pages.
