@@ -31,6 +31,20 @@ SEPARATE = {
     "other-processor": N_("I agree separately that they are given to the recipient named above."),
     "abroad": N_("I agree separately that they leave the country."),
 }
+#: What the parts of a notice are called (PIPL 17, 23, 30, 39); its title has no name.
+PARTS = {
+    "handler": N_("Who processes the data"),
+    "contact": N_("Contact"),
+    "purpose": N_("What for"),
+    "method": N_("How"),
+    "types": N_("Which data"),
+    "retention": N_("How long"),
+    "rights": N_("Your rights"),
+    "recipient": N_("Who receives them"),
+    "recipient_contact": N_("Contact of the recipient"),
+    "necessity": N_("Why it is necessary"),
+    "impact": N_("What it may mean for you"),
+}
 #: Sensitive topics that a patient may let go by name.
 TOPICS = ("PSY", "HIV", "SUD", "SEX", "GDIS", "VIO")
 USUAL_DAYS = 365
@@ -82,7 +96,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             "asking_answer.html",
             status=error.status if error else 200,
             error=error,
-            notice=[part for _, part in words.parts],
+            notice=[(said(spoken, PARTS[name]) if name in PARTS else "", part) for name, part in words.parts],
             notice_tag=language.TAGS[spoken],
             separate=ticked,
             fields=[(key, value) for key, value in form.fields if key in KEPT],
