@@ -76,10 +76,11 @@ def listing(session: Session, person: UUID, wanted: Wanted, *, limit: int, offse
     name = wanted.sort.removeprefix("-")
     column = _COLUMNS.get(name, _COLUMNS["created"])
     order = column.desc().nulls_last() if wanted.sort.startswith("-") else column.asc().nulls_last()
-    page = session.exec(select(Application).where(*conditions).order_by(order, col(Application.id)).limit(limit).offset(offset)).all()
+    rows = select(Application).where(*conditions).order_by(order, col(Application.id)).limit(limit).offset(offset)
+    page = session.exec(rows).all() if limit else []
     few = sa.select(col(Application.id)).where(*conditions).limit(counted + 1).subquery()
     total = session.execute(sa.select(sa.func.count()).select_from(few)).scalar_one()
-    return Listing(tuple(reading.summaries(session, page)), total)
+    return Listing(tuple(reading.summaries(session, page)) if page else (), total)
 
 
 def recipients(session: Session, person: UUID) -> list[str]:

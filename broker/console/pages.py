@@ -52,6 +52,8 @@ DONE = {
     "approve": N_("Approved. The recipient's system may fetch the data now."),
     "narrow": N_("Approved in part. The recipient's system may fetch what remains."),
     "assess": N_("Assessed again, as consents and policies are now."),
+    "concern": N_("Thank you. It has its number and will be answered."),
+    "answered": N_("The answer is on record."),
     "consent-filed": N_("The consent is on file and in force."),
     "consent-refused": N_("The refusal is on record. The same is not asked again for a while."),
     "consent-withdrawn": N_("Withdrawn. From this moment nothing is shared under this consent any more."),

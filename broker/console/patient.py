@@ -33,7 +33,11 @@ from broker.settings import Settings
 
 Giver = Annotated[Visitor, Depends(require(Action.CONSENT_WRITE))]
 
-MENU = [Entry("/console/patient", N_("My data")), Entry("/console/patient/consents", N_("My consents"))]
+MENU = [
+    Entry("/console/patient", N_("My data")),
+    Entry("/console/patient/consents", N_("My consents")),
+    Entry("/console/patient/concerns", N_("My complaints")),
+]
 
 WRONG = N_("Number and code don't match, or the code has run out. Ask for a new one at the desk.")
 

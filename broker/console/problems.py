@@ -82,6 +82,7 @@ FIELDS = MappingProxyType(
         "agreement_until": N_("Agreement until"),
         "jwks": N_("Public keys (JWK Set)"),
         "number": N_("Number"),
+        "text": N_("In your words"),
         "until": N_("Valid until"),
         "notice": N_("Notice"),
         "purpose_met": N_("Purpose met"),

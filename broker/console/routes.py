@@ -7,7 +7,21 @@ from collections.abc import Callable
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from broker.console import applying, asking, consultations, deciding, entrance, exchange, inbox, journal, lists, patient, registry, reviewing
+from broker.console import (
+    applying,
+    asking,
+    concerns,
+    consultations,
+    deciding,
+    entrance,
+    exchange,
+    inbox,
+    journal,
+    lists,
+    patient,
+    registry,
+    reviewing,
+)
 from broker.console.desk import Desk
 from broker.console.pages import Pages
 from broker.errors import BrokerError
@@ -25,6 +39,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     inbox.build_router,
     patient.build_router,
     asking.build_router,
+    concerns.build_router,
 )
 
 #: Errors under this path are pages.

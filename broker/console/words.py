@@ -51,6 +51,9 @@ ACTION = {
     "accept": N_("Terms accepted"),
     "replace": N_("Replaced"),
 }
+CONCERN = {"suggestion": N_("Suggestion"), "complaint": N_("Complaint")}
+CONCERN_STATE = {"open": N_("Open"), "answered": N_("Answered"), "closed": N_("Closed")}
+VERDICT = {"upheld": N_("Upheld"), "partly": N_("Upheld in part"), "not-upheld": N_("Not upheld"), "taken-up": N_("Taken up")}
 #: What the buttons of steps say.
 STEP = {
     "endorse": N_("Endorse"),
@@ -177,6 +180,9 @@ TABLES = MappingProxyType(
         "grant": GRANT,
         "effect": EFFECT,
         "action": ACTION,
+        "concern": CONCERN,
+        "concern_state": CONCERN_STATE,
+        "verdict": VERDICT,
         "step": STEP,
         "need": NEED,
         "relation": RELATION,
@@ -202,7 +208,7 @@ TONES = MappingProxyType(
     {
         "draft": "quiet", "withdrawn": "quiet", "expired": "quiet", "closed": "quiet", "routine": "quiet",
         "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "awaiting": "waiting", "partial": "waiting", "urgent": "waiting",
-        "approved": "good", "active": "good", "permit": "good", "sent": "good",
+        "answered": "good", "approved": "good", "active": "good", "permit": "good", "sent": "good",
         "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
         "failed": "quiet", "booked": "waiting", "confirmed": "good", "open": "good", "followed-up": "good", "cancelled": "quiet", "missed": "bad",
     }

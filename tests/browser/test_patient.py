@@ -47,6 +47,23 @@ def test_a_patient_sees_who_received_what_and_withdraws(chromium, story, languag
         assert page.locator("[role=status]").count() == 1
         assert page.locator("button.danger").count() == 0
         assert system.fetch("POST", "/releases", token, body).status_code == 403
+        desk.open("/console/patient/concerns")
+        page.fill("#f-application", number)
+        page.fill("#f-text", "请说明为何需要我的检验结果。")
+        desk.press("main form button")
+        assert page.locator("[role=status]").count() == 1
+        desk.look("patient-concerns")
+        concern = page.inner_text("article h2").split()[0]
         desk.press(".tools form:last-child button")
         desk.open("/console/patient/consents")
         assert page.url.endswith("/console/patient/login")
+    with at(chromium, story.base_url, language) as desk:
+        page = desk.sign_in("deng.li", story.cast.passwords["deng.li"])
+        desk.open("/console/concerns")
+        desk.look("concerns")
+        desk.press(f"a[href$='{concern}']")
+        desk.look("concern", picture=False)
+        page.select_option("#f-verdict", "not-upheld")
+        page.fill("#f-text", "用于您转诊后的复诊，依据是您签署的同意书。")
+        desk.press("main form button")
+        assert page.locator("[role=status]").count() == 1
