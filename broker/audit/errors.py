@@ -28,5 +28,5 @@ class LogDamaged(BrokerError):
     status = 500
     code = "log-damaged"
     zh = "日志不再自洽，已停止签署。"
-    help_en = "Run `broker audit verify`, keep every copy of old checkpoints, and tell the auditor."
-    help_zh = "请运行 broker audit verify，保留所有旧检查点副本，并通知审计员。"
+    help_en = "Run `broker audit verify`, keep every copy of old checkpoints, tell the auditor. After a restore: `broker audit recover FOLDER`."
+    help_zh = "请运行 broker audit verify，保留所有旧检查点副本，并通知审计员。若刚恢复过备份，请运行 broker audit recover FOLDER。"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import psycopg
 import typer
 
 from broker.audit import store
@@ -15,6 +16,7 @@ from broker.audit.database_source import open_source
 from broker.audit.errors import LogDamaged
 from broker.audit.export import export as export_log
 from broker.audit.note import NoteInvalid, Verifier
+from broker.audit.recover import recover as recover_log
 from broker.audit.sources import FolderSource, UrlSource
 from broker.audit.verify import Report, Source
 from broker.audit.verify import verify as verify_log
@@ -22,7 +24,7 @@ from broker.crypto import load_keys
 from broker.database import Database, server_url
 from broker.settings import Settings, settings
 
-app = typer.Typer(name="audit", help="The tamper-evident log: verify, export, key.", no_args_is_help=True)
+app = typer.Typer(name="audit", help="The tamper-evident log: verify, export, recover, key.", no_args_is_help=True)
 
 #: Exit codes of every command: the answer is no, or wrong use.
 NO, WRONG_USE = 1, 2
@@ -30,7 +32,7 @@ NO, WRONG_USE = 1, 2
 
 @app.callback()
 def _audit() -> None:
-    """The tamper-evident log: verify, export, key."""
+    """The tamper-evident log: verify, export, recover, key."""
 
 
 @app.command()
@@ -75,6 +77,27 @@ def export(
     if published is None:
         _fail("尚无检查点。" if settings().language == "zh" else "There is no checkpoint yet.", NO)
     typer.echo(f"{published.size} {folder}")
+
+
+@app.command()
+def recover(
+    folder: Annotated[Path, typer.Argument(help="A copy of the log that is newer than the restored database, as `broker audit export` writes it.")],
+    key: Annotated[str | None, typer.Option("--key", help="The log's verifier key, or a file with it. Default: this broker's own.")] = None,
+) -> None:
+    """After restoring a backup: put back what was published since, from a copy of the log. Nothing may serve meanwhile."""
+    chosen = settings()
+    if not folder.is_dir():
+        _fail(f"{folder}", WRONG_USE)
+    verifier = _verifier(chosen, key)
+    try:
+        with psycopg.connect(Database(server_url(chosen, "admin"), "owner", pool=0).conninfo) as connection:
+            done = recover_log(connection, FolderSource(folder), verifier)
+    except LogDamaged as error:
+        _fail(f"{LogDamaged.title(chosen.language)} {error.detail}", NO)
+    if chosen.language == "zh":
+        typer.echo(f"数据库原有 {done.before} 条，已补回 {done.entries} 条；其中 {done.strangers} 名患者在备份之后登记，其数据已无法恢复。")
+    else:
+        typer.echo(f"The database held {done.before} entries; {done.entries} were put back, of {done.strangers} patients whom it does not know.")
 
 
 @app.command()
