@@ -17,7 +17,10 @@ from broker.audit import service as audit
 from broker.audit.models import AuditEvent
 from broker.feedback import service as feedback
 from broker.identity.models import Organization
+from broker.incidents import service as incidents
+from broker.obligations import service as obligations
 from broker.release.models import Release
+from broker.retention import service as retention
 from broker.review.errors import NoSuchQuarter
 from broker.review.figures import COLUMNS, Case, Inputs, Report, Sent, Step, document
 from broker.review.rules import SMALLEST, Quarter
@@ -57,7 +60,13 @@ def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[
         refused_releases=_refused_releases(session, quarter),
         names=_names(session, {place for case in cases for place in (case.department, case.recipient)}),
     )
-    return document(quarter, inputs)
+    # What happened after data had left, each slice's own figures.
+    afterwards = {
+        **incidents.figures(session, quarter.since, quarter.until),
+        "obligations": obligations.figures(session, quarter.since, quarter.until),
+        "destruction": retention.figures(session, quarter.since, quarter.until),
+    }
+    return {**document(quarter, inputs), **afterwards}
 
 
 def as_json(review: dict[str, Any]) -> str:

@@ -154,7 +154,8 @@ def test_the_page_says_every_figure_in_both_languages():
 
 def test_every_figure_has_its_words():
     review = document(QUARTER, INPUTS)
-    said = {path for path in WORDS if "." in path}
+    # What other slices count has its own words; tests/journeys/test_quarter_after_release.py holds that each of their figures is said.
+    said = {path for path in WORDS if "." in path and path.partition(".")[0] in review}
     assert said == {f"{section}.{name}" for section in review if isinstance(review[section], dict) for name in review[section]} - {
         f"breakdowns.{name}" for name in review["breakdowns"]
     } - {"assessment.by_opinion"}
