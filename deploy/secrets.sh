@@ -31,5 +31,8 @@ done
 keep key_encryption_key openssl rand -hex 32
 keep token_signing_key openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256
 keep log_signing_key openssl genpkey -quiet -algorithm ED25519
+keep bundle_signing_key openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256
+keep bundle_public_key openssl pkey -in "$folder/bundle_signing_key" -pubout
+keep opa_control_token openssl rand -hex 32
 
 echo "Secrets are in $folder. Back up key_encryption_key apart from the database: without it no patient's data can be read again."

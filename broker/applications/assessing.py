@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlmodel import Session, col, select
 
 from broker import clock
@@ -18,8 +19,11 @@ from broker.applications.models import Application, Assessment, PatientAssessmen
 from broker.applications.terms import Terms, day_end
 from broker.errors import Problem
 from broker.identity.models import Client, Organization, Person
+from broker.policy import service as policy
 from broker.policy.decision import Decision, Effect
 from broker.policy.facts import ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts
+from broker.policy.models import PolicyDecision
+from broker.records import service as records
 from broker.workforce import service as workforce
 
 
@@ -130,8 +134,17 @@ def assess(
     session.flush()
     for patient_key, consent, decision in judged:
         session.add(_row(assessment, patients[patient_key], patient_key, consent, decision))
+        _keep(session, means, patient_key, decision)
     session.flush()
     return assessment
+
+
+def _keep(session: Session, means: Means, patient_key: UUID, decision: Decision) -> None:
+    """Keep the decision with its question, so that it can be asked again of other policies."""
+    if decision.facts:
+        data_key = records.open_vault(session, means.keys, patient_key).data_key
+        row = policy.row_of(decision, patient_key=patient_key, data_key=data_key)
+        session.execute(postgresql.insert(PolicyDecision).values(row).on_conflict_do_nothing())
 
 
 def _row(assessment: Assessment, position: int, patient_key: UUID, consent: ConsentFacts, decision: Decision) -> PatientAssessment:
