@@ -184,7 +184,7 @@ def row(desk: Desk, spoken: str, kind: Kind, one: SummaryOut, known: dict[str, O
         Cell(name, href=f"/console/applications/{one.id}{kind.target}"),
         Cell(words.word(spoken, "state", one.status), tone=words.TONES.get(one.status, "quiet"), note=grant),
         Cell(text(desk.purposes.get(one.purpose or ""), spoken)),
-        Cell(one.requester.name, note=named(known.get(one.requester.organization), spoken)),
+        Cell(one.requester.name, note="" if one.requester.organization == one.recipient else named(known.get(one.requester.organization), spoken)),
         Cell(named(known.get(one.recipient or ""), spoken)),
         Cell(words.word(spoken, "urgency", one.urgency), tone=words.TONES.get(one.urgency, "quiet")),
         Cell(words.word(spoken, "effect", one.assessed), tone=words.TONES.get(one.assessed or "", "quiet") if one.assessed else ""),

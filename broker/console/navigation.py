@@ -33,6 +33,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ),
     Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),
     Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
+    Entry("/console/terms", N_("Terms of use"), roles=(Role.DEPARTMENT_HEAD,)),
     Entry("/console/concerns", N_("Suggestions and complaints")),
     Entry("/console/inbox", N_("Messages to me")),
     Entry("/console/account", N_("My account")),

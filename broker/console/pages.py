@@ -52,6 +52,7 @@ DONE = {
     "approve": N_("Approved. The recipient's system may fetch the data now."),
     "narrow": N_("Approved in part. The recipient's system may fetch what remains."),
     "assess": N_("Assessed again, as consents and policies are now."),
+    "accepted": N_("Accepted for your organisation."),
     "concern": N_("Thank you. It has its number and will be answered."),
     "answered": N_("The answer is on record."),
     "consent-filed": N_("The consent is on file and in force."),

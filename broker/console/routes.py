@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from broker.console import (
+    agreements,
     applying,
     asking,
     concerns,
@@ -29,6 +30,7 @@ from broker.errors import BrokerError
 #: The pages, each file with its own; the first address that fits is taken.
 BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     lists.build_router,
+    agreements.build_router,
     applying.build_router,
     deciding.build_router,
     exchange.build_router,

@@ -269,6 +269,8 @@ TABLE = {
     "GET /console/proof/{event}": "page:transmission.read",
     "GET /console/reviews": "page:review.read",
     "GET /console/patient-code": "page:consent.write",
+    "GET /console/terms": "page",
+    "POST /console/terms": "page-form",
     **{f"{method} /console/concerns{one}": who for one in ("", "/{number}") for method, who in (("GET", "page"), ("POST", "page-form"))},
     "GET /console/patient/concerns": "patient",
     "POST /console/patient/concerns": "patient-form",

@@ -104,3 +104,24 @@ def test_on_a_phone(chromium, lived_in, path):
         sign_in(desk, lived_in, "gao.min")
         desk.open(path)
         desk.look(path.removeprefix("/console/").replace("/", "-"))
+
+
+def test_a_head_accepts_terms_and_what_waited_for_them_begins_to_live(chromium, lived_in):
+    story = lived_in
+    manager = story.person("information_manager")
+    words = {
+        "title_zh": "数据使用条款",
+        "title_en": "Terms of use",
+        "text_zh": "用后删除，不得转交。",
+        "text_en": "Delete after use and pass nothing on.",
+    }
+    manager.call("POST", "/api/v1/agreements/terms", expected=201, body={"organization": "shengli-cardiology", **words})
+    for language in ("zh", "en"):
+        with at(chromium, story.base_url, language) as desk:
+            page = sign_in(desk, story, "song.yi")
+            desk.open("/console/terms")
+            desk.look("terms")
+            if language == "en":
+                desk.press("form.act button")
+                assert page.locator("[role=status]").count() == 1
+                assert page.locator("form.act").count() == 0
