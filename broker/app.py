@@ -39,7 +39,7 @@ from broker.notifications import service as notifications
 from broker.notifications.routes import build_router as notifications_router
 from broker.obligations import service as obligations
 from broker.obligations.routes import build_router as obligations_router
-from broker.operations import Check, check_gate, database_check, log_check, operations, policy_check
+from broker.operations import Check, check_gate, database_check, jobs_check, log_check, operations, policy_check
 from broker.policy import service as policy
 from broker.policy.facts import ConsentFacts
 from broker.policy.routes import build_router as opa_router
@@ -328,6 +328,11 @@ async def checks(chosen: Settings) -> list[Check]:
         detail = str(error).splitlines()[0] if not isinstance(error, psycopg.Error) else type(error).__name__
         found.append(Check("database", ok=False, detail=detail, help="Check BROKER_DATABASE_URL, then run `broker migrate`."))
         return found
-    found += [database_check(installation.database), policy_check(installation.engine), log_check(installation.database, chosen)]
+    found += [
+        database_check(installation.database),
+        policy_check(installation.engine),
+        log_check(installation.database, chosen),
+        jobs_check(installation.database),
+    ]
     found.append(Check("clock", ok=True, detail=clock.now().isoformat()))
     return found

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from broker import __version__, clock, edge, metrics
+from broker import __version__, clock, edge, jobs, metrics
 from broker.audit import service as audit
 from broker.audit.sealing import Sealing, policy_of
 from broker.database import Database
@@ -69,6 +69,7 @@ def operations(settings: Settings, database: Database, engine: policy.LiveEngine
         if found[0].ok:
             with database.transaction() as session:
                 answer["log"] = audit.health(session, witnesses).to_json()
+                answer["jobs"] = asdict(jobs.health(session))  # A backlog stops no release either.
             answer["log"]["sealing_stopped"] = sealing is not None and sealing.trouble is not None
         return JSONResponse(answer, 200 if ready else 503)
 
@@ -99,6 +100,26 @@ def policy_check(engine: policy.LiveEngine) -> Check:
     return Check(
         "policy", ok=usable, detail=f"revision {engine.revision[:12]}, canary {decision.effect.value}",
         help="Check BROKER_POLICY_ENGINE and BROKER_OPA_URL; `broker policy check` looks at the policies.",
+    )  # fmt: skip
+
+
+#: Seconds for which work that is due may wait before that is worth a look.
+PATIENCE = 300
+
+
+def jobs_check(database: Database) -> Check:
+    """Whether somebody does the jobs that are due, and whether any has failed for good."""
+    try:
+        with database.transaction() as session:
+            found = jobs.health(session)
+    except Exception as error:  # noqa: BLE001  (a check says what is wrong, whatever it is)
+        return Check("jobs", ok=False, detail=type(error).__name__, help="Run `broker migrate`.")
+    told = (
+        f"{found.waiting} waiting ({found.overdue_seconds:.0f} s overdue), {found.doing} begun, {found.failed} failed, {found.workers} queues served"
+    )
+    return Check(
+        "jobs", ok=found.failed == 0 and found.overdue_seconds < PATIENCE, detail=told,
+        help="Is `broker worker` running? Failed jobs stay in procrastinate_jobs; docs/operations.md says how to do them again.",
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from broker import clock, jobs
 from broker.app import background_jobs
 from broker.jobs import GiveUp, Job
+from broker.operations import jobs_check
 
 PATIENCE = 60
 
@@ -316,3 +317,19 @@ def test_broker_worker_does_jobs_and_stops_when_told(tmp_path):
             process.kill()
         shutil.rmtree(var.parent, ignore_errors=True)
     assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def test_the_check_tells_of_work_that_nobody_does_and_of_work_that_failed(tools):
+    assert jobs_check(tools.database).ok
+    defer(tools.database, "test.do", {})
+    assert jobs_check(tools.database).ok, "it has only just come"
+    with tools.database.transaction() as session:
+        session.execute(sa.text("UPDATE procrastinate_events SET at = at - interval '10 minutes'"))
+    late = jobs_check(tools.database)
+    assert not late.ok
+    assert "1 waiting" in late.detail
+    jobs.run_until_idle([Job("test.do", Done(fail=9, error=GiveUp))], tools)
+    failed = jobs_check(tools.database)
+    assert not failed.ok
+    assert "1 failed" in failed.detail
+    assert "patient" not in failed.detail
