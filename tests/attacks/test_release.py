@@ -12,6 +12,7 @@ import pytest
 
 from broker.demo.client import expect
 from broker.demo.story import Story
+from broker.release import pacing
 
 PATIENT = "p1001"
 DATA = [{"data_class": "clinical.demographics"}, {"data_class": "clinical.laboratory"}, {"data_class": "clinical.diagnoses"}]
@@ -168,3 +169,22 @@ def test_every_call_leaves_exactly_one_record_of_its_decision(story, c1):
         get(story, c1[1], path)
         after = decisions()
         assert after[len(before) :] == [told], path
+
+
+def test_b15_g13_every_refusal_behind_which_something_may_be_waits_for_the_same_step(story, c1, monkeypatch):
+    """Unknown, somebody else's, withheld and outside the plan are answered after one and the same wait; what the query alone decides is not."""
+    waited: list[float] = []
+
+    async def even(_began: float, step: float) -> None:
+        waited.append(step)
+
+    monkeypatch.setattr(pacing, "even", even)
+    paths = [
+        "/fhir/Patient/never-was", "/fhir/Patient/p1006", "/fhir/Observation/never-was", "/fhir/Patient/p1006/$everything",
+        "/fhir/Patient/never-was/$everything", "/fhir/Observation?patient=p1006", "/fhir/Observation?patient=never-was", f"/fhir/Claim?patient={PATIENT}",
+    ]  # fmt: skip
+    for number, path in enumerate(paths, 1):
+        assert get(story, c1[1], path).status_code in (403, 404), path
+        assert waited == [story.installation.settings.refusal_step] * number, path
+    assert get(story, c1[1], f"/fhir/Observation?patient={PATIENT}&_include=*").status_code == 400
+    assert len(waited) == len(paths)
