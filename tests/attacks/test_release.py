@@ -181,7 +181,8 @@ def test_b15_g13_every_refusal_behind_which_something_may_be_waits_for_the_same_
     monkeypatch.setattr(pacing, "even", even)
     paths = [
         "/fhir/Patient/never-was", "/fhir/Patient/p1006", "/fhir/Observation/never-was", "/fhir/Patient/p1006/$everything",
-        "/fhir/Patient/never-was/$everything", "/fhir/Observation?patient=p1006", "/fhir/Observation?patient=never-was", f"/fhir/Claim?patient={PATIENT}",
+        "/fhir/Patient/never-was/$everything", "/fhir/Observation?patient=p1006", "/fhir/Observation?patient=never-was",
+        f"/fhir/Claim?patient={PATIENT}",
     ]  # fmt: skip
     for number, path in enumerate(paths, 1):
         assert get(story, c1[1], path).status_code in (403, 404), path
