@@ -55,6 +55,8 @@ from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
 from broker.retention import service as retention
 from broker.retention.routes import build_router as retention_router
+from broker.review import service as review
+from broker.review.routes import build_router as review_router
 from broker.settings import Settings, settings
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.routes import build_router as telemedicine_router
@@ -112,6 +114,7 @@ def background_jobs() -> list[jobs.Job]:
         *notifications.background(),
         *workforce.background(),
         *feedback.background(),
+        *review.background(),
         *consent.background(),
         *records.background(),
         *incidents.background(),
@@ -219,6 +222,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
         log_views_router(chosen, installation.keys),
+        review_router(settings=chosen, keys=installation.keys),
         operations(chosen, installation.database, installation.engine, sealing),
     ):
         app.include_router(router)
@@ -334,5 +338,9 @@ async def checks(chosen: Settings) -> list[Check]:
         log_check(installation.database, chosen),
         jobs_check(installation.database),
     ]
+    found.append(
+        Check("fonts", ok=review.fonts_there(), detail="Chinese can be printed" if review.fonts_there() else "no font with Chinese",
+              help="Install fonts-noto-cjk (Debian); without it the quarterly review has no PDF.")
+    )  # fmt: skip
     found.append(Check("clock", ok=True, detail=clock.now().isoformat()))
     return found

@@ -21,6 +21,7 @@ SLICES = (
     "incidents",
     "obligations",
     "retention",
+    "review",
 )
 
 for _slice in SLICES:

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.applications import people, steps, telling
 from broker.applications.errors import NoGrant, NoSuchApplication
-from broker.applications.lifecycle import GRANT_FINAL, GrantAction, GrantState, Part, check_grant_move, grant_state_at
+from broker.applications.lifecycle import GRANT_FINAL, GRANT_MOVES, GrantAction, GrantState, Part, check_grant_move, grant_state_at
 from broker.applications.models import Application, Grant
 from broker.applications.people import Actor
 from broker.applications.rules import check_four_eyes
@@ -121,6 +121,22 @@ def suspend_by_clock(session: Session, keys: Keys, number: str, *, reason: Reaso
     move = check_grant_move(GrantState.ACTIVE, GrantAction.SUSPEND, frozenset({Part.CLOCK}))
     event = _event(application, grant, None, GrantAction.SUSPEND, reason)
     _store(session, keys, application, grant, GrantAction.SUSPEND, GrantState(move.to), who=None, event=event, reason=reason)
+    return True
+
+
+def revoke_by_clock(session: Session, keys: Keys, number: str, *, reason: Reason) -> bool:
+    """End a grant, for good, that nobody spoke for; whether it was there to be ended. Raises NoSuchApplication, NoGrant."""
+    application = steps.find(session, number, lock=True)
+    seen = of_application(session, application)
+    if seen is None:
+        raise NoGrant
+    grant = _behind_gate(session, application, seen.id)
+    state = state_now(grant)
+    if (state, GrantAction.REVOKE) not in GRANT_MOVES:
+        return False
+    move = check_grant_move(state, GrantAction.REVOKE, frozenset({Part.CLOCK}))
+    event = _event(application, grant, None, GrantAction.REVOKE, reason)
+    _store(session, keys, application, grant, GrantAction.REVOKE, GrantState(move.to), who=None, event=event, reason=reason)
     return True
 
 

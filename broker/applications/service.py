@@ -48,7 +48,7 @@ from broker.applications.drafts import draft, patients_of, typed_patients, updat
 from broker.applications.emergencies import EmergencyGrant, EmergencyRefused, open_emergency
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
 from broker.applications.grant_views import GrantRegister, types_within
-from broker.applications.grants import close, expire_due, of_application, resume, revoke, state_now, suspend, suspend_by_clock
+from broker.applications.grants import close, expire_due, of_application, resume, revoke, revoke_by_clock, state_now, suspend, suspend_by_clock
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
 from broker.applications.listing import SORTS, Listing, Wanted, listing, recipients, waiting
@@ -165,6 +165,7 @@ __all__ = [
     "resume",
     "return_",
     "revoke",
+    "revoke_by_clock",
     "seal_text",
     "set_network",
     "set_owners",

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def review(
     quarter: Annotated[str, typer.Argument(help="Year and quarter, such as 2026Q4.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the review to, as JSON and as text in each language.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write the review to: JSON, and in each language text, PDF/A and XLSX.")] = None,
     lang: Annotated[str | None, typer.Option("--lang", help="Languages of the text, such as `zh` or `zh,en`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON document instead of the text.")] = False,
 ) -> None:
@@ -39,6 +39,7 @@ def review(
     try:
         with database.transaction() as session:
             document = service.compiled(session, wanted, feedback_days=chosen.feedback_days)
+            hospital = service.hospital_names(session, chosen.hospital)
     finally:
         database.dispose()
     texts = {name: service.as_text(document, name) for name in languages}
@@ -47,6 +48,11 @@ def review(
         (out / f"review-{wanted}.json").write_text(service.as_json(document), encoding="utf-8")
         for name, text in texts.items():
             (out / f"review-{wanted}.{name}.txt").write_text(text, encoding="utf-8")
+            (out / f"review-{wanted}.{name}.xlsx").write_bytes(service.as_xlsx(document, name, hospital[name]))
+            if service.fonts_there():
+                (out / f"review-{wanted}.{name}.pdf").write_bytes(service.as_pdf(document, name, hospital[name]))
+        if not service.fonts_there():
+            typer.echo("no PDF: no font with Chinese is installed (Debian: fonts-noto-cjk)", err=True)
     typer.echo(service.as_json(document) if as_json else "\n".join(texts.values()), nl=False)
 
 

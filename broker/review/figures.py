@@ -25,7 +25,8 @@ _STATE = {
     "approve": "approved",
     "narrow": "approved",
 }
-_FINAL = ("approve", "narrow", "refuse")
+#: Steps that end an application's way.
+FINAL = ("approve", "narrow", "refuse")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def document(quarter: Quarter, inputs: Inputs) -> dict[str, Any]:
     """The review of a quarter (RS-7.1), ready to be written as JSON. Only the quarter's own dates are in it."""
     within = _within(quarter)
     new = [case for case in inputs.cases if within(case.submitted_at())]
-    decided = [(case, step) for case in inputs.cases for step in case.steps if step.action in _FINAL and within(step.at)]
+    decided = [(case, step) for case in inputs.cases for step in case.steps if step.action in FINAL and within(step.at)]
     judged = [(case, step) for case in inputs.cases for step in case.steps if within(step.at) and agrees(step.assessed, step.action) is not None]
     agreed = sum(bool(agrees(step.assessed, step.action)) for _, step in judged)
     left = [sent for sent in inputs.sent if sent.outcome != "failed"]

@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
+from broker import jobs
 from broker.applications import service as applications
 from broker.applications.models import Application, Decision
 from broker.audit import service as audit
@@ -19,14 +20,35 @@ from broker.feedback import service as feedback
 from broker.identity.models import Organization
 from broker.incidents import service as incidents
 from broker.obligations import service as obligations
+from broker.policy import service as policy
 from broker.release.models import Release
 from broker.retention import service as retention
+from broker.review import recertifying, sampling
 from broker.review.errors import NoSuchQuarter
-from broker.review.figures import COLUMNS, Case, Inputs, Report, Sent, Step, document
-from broker.review.rules import SMALLEST, Quarter
+from broker.review.figures import COLUMNS, FINAL, Case, Inputs, Report, Sent, Step, document
+from broker.review.report import as_pdf, as_pictures, as_xlsx, digest, fonts_there
+from broker.review.rules import SMALLEST, Quarter, agrees
 from broker.review.text import LANGUAGES, WORDS, as_text, lines
 
-__all__ = ["COLUMNS", "LANGUAGES", "SMALLEST", "WORDS", "NoSuchQuarter", "Quarter", "as_json", "as_text", "compiled", "lines"]
+__all__ = [
+    "COLUMNS",
+    "LANGUAGES",
+    "SMALLEST",
+    "WORDS",
+    "NoSuchQuarter",
+    "Quarter",
+    "as_json",
+    "as_pdf",
+    "as_pictures",
+    "as_text",
+    "as_xlsx",
+    "background",
+    "compiled",
+    "digest",
+    "fonts_there",
+    "hospital_names",
+    "lines",
+]
 
 
 def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[str, Any]:
@@ -58,7 +80,7 @@ def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[
         overdue=len(feedback.overdue_at(session, released, feedback_days, quarter.until)),
         unexplained=sum(quarter.since <= one.at < quarter.until for one in audit.unfinished(session, timedelta())),
         refused_releases=_refused_releases(session, quarter),
-        names=_names(session, {place for case in cases for place in (case.department, case.recipient)}),
+        names={**_words(), **_names(session, {place for case in cases for place in (case.department, case.recipient)})},
     )
     # What happened after data had left, each slice's own figures.
     afterwards = {
@@ -66,7 +88,48 @@ def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[
         "obligations": obligations.figures(session, quarter.since, quarter.until),
         "destruction": retention.figures(session, quarter.since, quarter.until),
     }
-    return {**document(quarter, inputs), **afterwards}
+    made = {**document(quarter, inputs), **afterwards}
+    made["concerns"] = feedback.concerns.counted(feedback.concerns.between(session, quarter.since, quarter.until), quarter.until)
+    made["sample"] = sampling.sample(str(quarter), _exchanges(session, quarter, inputs, feedback_days))
+    return made
+
+
+def _exchanges(session: Session, quarter: Quarter, inputs: Inputs, feedback_days: int) -> list[sampling.Exchange]:
+    """Every exchange that was decided on, or under which data were sent, in the quarter: what the sample is drawn from."""
+    sent: dict[str, int] = defaultdict(int)
+    for one in inputs.sent:
+        sent[one.number] += one.releases if one.outcome != "failed" else 0
+    found = {row.number: row for row in applications.by_number(session, [case.number for case in inputs.cases])}
+    steps: dict[UUID, list[Decision]] = defaultdict(list)
+    for step in applications.steps_before(session, [row.id for row in found.values()], quarter.until):
+        steps[step.application_id].append(step)
+    grants = {grant.number: grant for grant in applications.released_before(session, quarter.until)}
+    late = {grant.number for grant in feedback.overdue_at(session, grants.values(), feedback_days, quarter.until)}
+    first = feedback.answered(session, [grant.id for grant in grants.values()])
+    unknown = [one.application for one in audit.unfinished(session, timedelta()) if quarter.since <= one.at < quarter.until]
+    exchanges = []
+    for case in inputs.cases:
+        within = [step for step in case.steps if step.action in FINAL and quarter.since <= step.at < quarter.until]
+        if not within and not sent[case.number]:
+            continue
+        grant = grants.get(case.number)
+        taken = steps[found[case.number].id] if case.number in found else []
+        given = grant is not None and grant.id in first and first[grant.id] < quarter.until
+        exchanges.append(
+            sampling.Exchange(
+                number=case.number,
+                department=case.department,
+                purpose=case.purpose,
+                actions=tuple(step.action for step in taken if step.round == max(one.round for one in taken)),
+                people=len({step.natural_person for step in taken if step.natural_person}),
+                agreed=agrees(within[-1].assessed, within[-1].action) if within else None,
+                releases=sent[case.number],
+                limit=grant.releases_limit if grant else None,
+                unknown=unknown.count(case.number),
+                feedback="given" if given else "overdue" if case.number in late else "not-due",
+            )
+        )
+    return exchanges
 
 
 def as_json(review: dict[str, Any]) -> str:
@@ -117,6 +180,28 @@ def _refused_releases(session: Session, quarter: Quarter) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def _words() -> dict[str, dict[str, str]]:
+    """Purposes and data classes in words."""
+    known = {**policy.purposes(), **{code: one.name for code, one in policy.catalogue().classes.items()}}
+    return {code: {"zh": text.zh, "en": text.en} for code, text in known.items()}
+
+
 def _names(session: Session, ids: set[str]) -> dict[str, dict[str, str]]:
     rows = session.exec(select(Organization).where(col(Organization.id).in_(ids))).all()
     return {row.id: {"zh": row.name_zh, "en": row.name_en} for row in rows}
+
+
+def hospital_names(session: Session, hospital: str) -> dict[str, str]:
+    """The hospital's name in each language; its id where it isn't entered."""
+    return _names(session, {hospital}).get(hospital, {"zh": hospital, "en": hospital})
+
+
+def background() -> list[jobs.Job]:
+    """Every night: access rights that nobody confirmed, or that were not to be kept, are taken away."""
+
+    def enforce(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            recertifying.enforce(session, tools.keys)
+
+    return [jobs.Job("review.enforce", enforce, cron="30 17 * * *")]

@@ -87,6 +87,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "improvement.adverse_events_analysed": ("… analysed", "…已分析"),
     "improvement.risks_open": ("Open risks", "未关闭的风险"),
     "improvement.risks_review_overdue": ("… whose review is overdue", "…复评逾期"),
+    "concerns.raised": ("Suggestions and complaints", "建议与投诉"),
+    "concerns.answered": ("… answered", "…已答复"),
+    "concerns.answered_late": ("… of these late", "…其中逾期答复"),
+    "concerns.late": ("… late without an answer", "…逾期未答复"),
+    "assessment": ("Assessment by the machine", "机器预审"),
+    "emergency": ("Emergencies", "紧急情形"),
+    "feedback": ("Feedback on use", "使用反馈"),
     "department": ("By requesting department", "按申请科室"),
     "recipient": ("By recipient", "按接收方"),
     "purpose": ("By purpose of use", "按使用目的"),
@@ -155,7 +162,7 @@ CODES: dict[str, tuple[str, str]] = {
     "too-much": ("more than needed", "超出需要"),
 }
 
-_SHARES = ("assessment.agreement", "releases.minimisation")
+SHARES = ("assessment.agreement", "releases.minimisation")
 
 
 def as_text(review: Mapping[str, Any], language: str) -> str:
@@ -181,20 +188,27 @@ def as_text(review: Mapping[str, Any], language: str) -> str:
 
 def lines(review: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     """Label and value of each figure, in the order of WORDS."""
+    return [row for _, rows in sections(review, language) for row in rows]
+
+
+def sections(review: Mapping[str, Any], language: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """As :func:`lines`, by section."""
     chinese = language == "zh"
-    lines = []
+    found: dict[str, list[tuple[str, str]]] = {}
     for path, words in WORDS.items():
         section, dot, name = path.partition(".")
         if not dot or section not in review:  # A review that was kept from before has fewer sections.
+        if not dot or section not in review:
             continue
         value = review[section][name]
+        rows = found.setdefault(section, [])
         if isinstance(value, Mapping):
-            lines += [(words[chinese].format(key=CODES.get(key, (key, key))[chinese]), str(count)) for key, count in value.items()]
-        elif path in _SHARES:
-            lines.append((words[chinese], "–" if value is None else f"{value:.1%}"))
+            rows += [(words[chinese].format(key=CODES.get(key, (key, key))[chinese]), str(count)) for key, count in value.items()]
+        elif path in SHARES:
+            rows.append((words[chinese], "–" if value is None else f"{value:.1%}"))
         else:
-            lines.append((words[chinese], "–" if value is None else str(value)))
-    return lines
+            rows.append((words[chinese], "–" if value is None else str(value)))
+    return list(found.items())
 
 
 def _breakdown(title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], language: str) -> Table:

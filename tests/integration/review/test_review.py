@@ -24,6 +24,7 @@ from tests.factories import applications as make
 QUARTER = service.Quarter.parse("2026Q4")
 BEGIN = datetime(2026, 10, 2, 8, tzinfo=UTC)
 DAYS = 30
+FILES = ("txt", "xlsx", *(("pdf",) if service.fonts_there() else ()))
 
 
 def sent(session, grant, patient_key, *, items, held_back, outcome="sent"):
@@ -172,7 +173,9 @@ def test_the_command_prints_and_writes(run, own, set_clock, tmp_path):
     assert printed.exit_code == 0, printed.output
     assert "数据共享季度审计 2026Q4" in printed.stdout
     assert "Quarterly review of data sharing 2026Q4" in printed.stdout
-    assert sorted(path.name for path in out.iterdir()) == ["review-2026Q4.en.txt", "review-2026Q4.json", "review-2026Q4.zh.txt"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["review-2026Q4.json", *(f"review-2026Q4.{name}.{kind}" for name in ("zh", "en") for kind in FILES)]
+    )
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     set_clock(timedelta(days=100))
     assert run("2026Q4", "--out", str(out), "--lang", "zh,en").stdout == printed.stdout

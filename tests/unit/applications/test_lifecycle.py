@@ -54,18 +54,18 @@ endorsed   withdraw  requester                            withdrawn
 
 GRANT = """
 awaiting   accept    recipient            active
-awaiting   revoke    information_manager  revoked
+awaiting   revoke    information_manager,clock  revoked
 awaiting   close     requester            closed
 awaiting   replace   information_manager  closed
 awaiting   expire    clock                expired
 active     replace   information_manager  closed
 suspended  replace   information_manager  closed
 active     suspend   information_manager,clock  suspended
-active     revoke    information_manager  revoked
+active     revoke    information_manager,clock  revoked
 active     close     requester            closed
 active     expire    clock                expired
 suspended  resume    information_manager  active
-suspended  revoke    information_manager  revoked
+suspended  revoke    information_manager,clock  revoked
 suspended  close     requester            closed
 suspended  expire    clock                expired
 """
@@ -141,7 +141,7 @@ def test_possible_is_what_check_lets_through():
                 allowed.add(action)
             assert set(possible(state, parts)) == allowed
     assert set(possible_with_grant(GrantState.ACTIVE, {M})) == {GrantAction.SUSPEND, GrantAction.REVOKE, GrantAction.REPLACE}
-    assert set(possible_with_grant(GrantState.ACTIVE, {C})) == {GrantAction.SUSPEND, GrantAction.EXPIRE}
+    assert set(possible_with_grant(GrantState.ACTIVE, {C})) == {GrantAction.SUSPEND, GrantAction.REVOKE, GrantAction.EXPIRE}
     assert possible_with_grant(GrantState.REVOKED, set(Part)) == {}
     assert set(possible(State.SUBMITTED, {H})) == {Action.ASSESS, Action.ENDORSE, Action.RECUSE, Action.RETURN, Action.REFUSE}
 
