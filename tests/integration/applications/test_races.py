@@ -3,6 +3,7 @@
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlmodel import select
@@ -10,7 +11,7 @@ from sqlmodel import select
 from broker import clock
 from broker.applications import service
 from broker.applications.models import Application, Decision, Grant
-from broker.applications.service import Reason
+from broker.applications.service import SPEND_SQL, Reason
 from broker.errors import BrokerError, Conflict, PreconditionFailed
 from tests.factories import applications as make
 
@@ -136,3 +137,20 @@ def test_a_repeated_request_at_once(own, same):
         assert len(answers) == 5
     else:
         assert [one.code for one in ended if isinstance(one, BrokerError)] == ["idempotency-key-reused"]
+
+
+def test_a_frequency_is_never_overspent_by_many_at_once(own):
+    """Eight fetches at once, on connections of their own, under a limit of three an hour and of five in all (use budget, spent atomically)."""
+    with own.database.transaction() as session:
+        row = make.endorsed(session, own.means, own.people)
+        grant = service.approve(session, own.means, own.people.manager, row.number, if_match=row.version, frequency=(3, 3600), releases_limit=5)
+    at = clock.now()
+
+    def spend(moment):
+        return lambda session: session.connection().exec_driver_sql(SPEND_SQL, {"grant": grant.id, "at": moment}).first() is not None
+
+    assert sum(outcome is True for outcome in at_once(own, *([spend(at)] * 8))) == 3
+    assert sum(outcome is True for outcome in at_once(own, *([spend(at + timedelta(hours=1))] * 8))) == 2
+    with own.database.transaction() as session:
+        stored = session.get(Grant, grant.id)
+        assert (stored.releases_used, stored.frequency_used) == (5, 2)
