@@ -198,7 +198,6 @@ def sections(review: Mapping[str, Any], language: str) -> list[tuple[str, list[t
     for path, words in WORDS.items():
         section, dot, name = path.partition(".")
         if not dot or section not in review:  # A review that was kept from before has fewer sections.
-        if not dot or section not in review:
             continue
         value = review[section][name]
         rows = found.setdefault(section, [])
