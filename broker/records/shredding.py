@@ -53,10 +53,11 @@ def shred_again(session: Session, patient_key: UUID) -> bool:
 
 
 def _destroyed(session: Session, patient_key: UUID) -> dict[str, int]:
+    # The key first: the database lets records go only where it is gone already.
+    values = {"wrapped_key": GONE, "fhir_id_sealed": GONE, "epoch": col(Patient.epoch) + 1, "frozen_at": clock.now()}
+    session.execute(sa.update(Patient).where(col(Patient.patient_key) == patient_key).values(**values))
     removed = {}
     for name, table in (("resources", StoredResource), ("identifiers", BlindedIdentifier)):
         gone = session.execute(sa.delete(table).where(sa.column("patient_key") == patient_key).returning(sa.literal(1)))
         removed[name] = len(gone.all())
-    values = {"wrapped_key": GONE, "fhir_id_sealed": GONE, "epoch": col(Patient.epoch) + 1, "frozen_at": clock.now()}
-    session.execute(sa.update(Patient).where(col(Patient.patient_key) == patient_key).values(**values))
     return removed

@@ -305,7 +305,8 @@ def test_killed_in_the_middle_and_repeated_it_is_complete(database: Database, da
 def test_the_web_role_cannot_touch_keys_of_patients(database: Database, keys: Keys):
     taken_in(database, keys, bundle(patient()))
     for statement in (
-        "UPDATE patient SET wrapped_key = ''",
+        "UPDATE patient SET wrapped_key = 'x'",
+        "UPDATE patient SET fhir_id_sealed = 'x'",
         "DELETE FROM patient",
         "DELETE FROM resource",
         "UPDATE key_fingerprint SET fingerprint = ''",
