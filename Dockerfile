@@ -19,6 +19,11 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /build/d
 FROM python:3.13-slim-bookworm
 LABEL org.opencontainers.image.title="data-sharing-broker" \
       org.opencontainers.image.licenses="Apache-2.0"
+# The quarterly review is set in a font that has Chinese; Debian keeps one version of it for each release.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends fonts-noto-cjk \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/broker /opt/broker
 # The one folder that may be written to. With all keys given by files nothing need be kept in it.
 RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/broker

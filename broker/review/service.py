@@ -29,6 +29,7 @@ from broker.review.figures import COLUMNS, FINAL, Case, Inputs, Report, Sent, St
 from broker.review.report import as_pdf, as_pictures, as_xlsx, digest, fonts_there
 from broker.review.rules import SMALLEST, Quarter, agrees
 from broker.review.text import LANGUAGES, WORDS, as_text, lines
+from broker.telemedicine import service as telemedicine
 
 __all__ = [
     "COLUMNS",
@@ -87,6 +88,7 @@ def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[
         **incidents.figures(session, quarter.since, quarter.until),
         "obligations": obligations.figures(session, quarter.since, quarter.until),
         "destruction": retention.figures(session, quarter.since, quarter.until),
+        "telemedicine": telemedicine.figures(session, quarter.since, quarter.until),
     }
     made = {**document(quarter, inputs), **afterwards}
     made["concerns"] = feedback.concerns.counted(feedback.concerns.between(session, quarter.since, quarter.until), quarter.until)
