@@ -2,7 +2,7 @@
 
 Overwriting a row leaves the old one in its page, in the log's segments and, as a sample, in the planner's statistics. Tables whose
 secrets lie under the key-encryption key alone are therefore written anew (VACUUM FULL, short: they are small beside the records, whose
-bytes nobody can read without the patient's key), and the log goes on to a new segment while old ones are deleted, not re-used.
+bytes nobody can read without the patient's key), and the log goes on to a new segment while old ones are deleted, not reused.
 docs/decisions: crypto-shredding. Needs the owner's login; CHECKPOINT needs pg_checkpoint.
 """
 
