@@ -13,6 +13,8 @@ STAMP := .venv/.complete
 OPA := .cache/bin/opa
 PEERS := .cache/bin/log-verifier .cache/bin/fsck .cache/bin/litewitness
 ARGS ?=
+# Each has a PostgreSQL of its own; more than there are cores only wait for each other.
+TEST_PROCESSES ?= 2
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +59,7 @@ run: $(STAMP) ## serves the broker on the database that is already there; ARGS='
 
 test: $(STAMP) opa peers ## every test that this machine can run; says loudly what it skipped and why; ARGS='tests/unit -k consent'
 	@mkdir -p reports
-	$(BIN)/python -m pytest -p tests.plugins.outcome $(ARGS)
+	$(BIN)/python -m pytest -p tests.plugins.outcome -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 check: static test ## format, lint, types, import contracts, policies, documents, tests: what CI runs
 

@@ -89,8 +89,10 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure() -> None:
-    """After pytest's own summary, so that nobody overlooks it."""
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """After pytest's own summary, so that nobody overlooks it; by the process that heard of every test."""
+    if hasattr(config, "workerinput"):
+        return
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(_outcome.to_json(), ensure_ascii=False, indent=1), encoding="utf-8")
     lines = _outcome.lines()

@@ -46,7 +46,17 @@ def test_the_hash_does_not_depend_on_the_order_of_keys():
         {"request.data": (object(),)},
         {"patient.key": None},
     ],
-    ids=str,
+    ids=[
+        "zero byte",
+        "zero byte at the end",
+        "surrogate",
+        "above 64 bits",
+        "far above",
+        "too large",
+        "a key that is a number",
+        "an object",
+        "nothing",
+    ],
 )
 def test_facts_that_an_engine_would_misread_are_not_asked(policies, change):
     """The embedded engine ends a text at a zero byte and cuts whole numbers to 64 bits."""
