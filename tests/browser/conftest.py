@@ -31,9 +31,9 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 LATIN = re.compile(r"^[A-Za-z ]{4,}$")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """The browser, or a skip that says what is missing."""
+    """The browser, or a skip that says what is missing. For one file only: while Playwright runs, nobody else can have an event loop."""
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here (browser)")
     with sync_playwright() as playwright:
