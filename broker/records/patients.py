@@ -48,7 +48,7 @@ def find_patient(session: Session, keys: Keys, fhir_id: str) -> UUID | None:
 
 
 def bump_epoch(session: Session, patient_key: UUID) -> int:
-    """Move the patient's epoch on, in the transaction that changes the consents; returns the new one. Raises UnknownPatient."""
+    """Move the patient's epoch on, in the transaction that changes consents or labels; returns the new one. Raises UnknownPatient."""
     changed = sa.update(Patient).where(col(Patient.patient_key) == patient_key).values(epoch=col(Patient.epoch) + 1).returning(col(Patient.epoch))
     epoch = session.execute(changed).scalar_one_or_none()
     if epoch is None:

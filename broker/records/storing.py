@@ -19,7 +19,7 @@ from broker import clock
 from broker.crypto import Keys
 from broker.errors import Problem
 from broker.records.models import SHARED, StoredResource
-from broker.records.patients import vaults_for
+from broker.records.patients import bump_epoch, vaults_for
 from broker.records.preparing import REASONS, Prepared, Refusal
 from broker.records.tokens import id_token, identifier_token, label_tokens, person_token
 from broker.records.vault import Content, StoredLabel, Vault
@@ -110,6 +110,7 @@ def _store_each_once(session: Session, keys: Keys, batch: dict[UUID, Prepared], 
     new: list[_Row] = []
     changed: list[_Row] = []
     identified: list[tuple[_Row, Prepared]] = []
+    relabelled: set[UUID] = set()
     for token, prepared in batch.items():
         patient_key = SHARED if prepared.patient is None else keys.patient_key(prepared.patient)
         there = known.get(token)
@@ -121,12 +122,17 @@ def _store_each_once(session: Session, keys: Keys, batch: dict[UUID, Prepared], 
             stored.unchanged += 1
             continue
         (new if there is None else changed).append(row)
+        if there is not None and row.labels != sorted(there.labels):
+            relabelled.add(patient_key)
         if prepared.identifiers or prepared.names or (there is not None and (prepared.type == "Patient" or patient_key == SHARED)):
             identified.append((row, prepared))
     connection: psycopg.Connection[Any] = session.connection().connection.driver_connection  # type: ignore[assignment]
     with connection.cursor() as cursor:
         _write(cursor, new, changed)
         _identify(cursor, keys, identified)
+    # What was prepared or paged under the old labels must not leave any more, as after a change of the consents.
+    for patient_key in sorted(relabelled - {SHARED}):
+        bump_epoch(session, patient_key)
     stored.accepted += len(new) + len(changed)
 
 

@@ -281,7 +281,8 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
 
     if ask.form is Form.COLLECTION and caller.encryption_jwk is not None and caller.encryption_jwk.get("exp", at + 1) <= at:
         return refused(Kind.REFUSED, "recipient.encryption-key-expired", decision=decision)
-    if unseen := query.hidden(wanted, {name: kept.elements for name, kept in plan.types.items()}):
+    # A question about a result asks of every type; where a type shows no codes, none of its resources is the answer.
+    if ask.question is None and (unseen := query.hidden(wanted, {name: kept.elements for name, kept in plan.types.items()})):
         return Refused(replace(unseen, decision=decision), common)
 
     bound = paging.Bound(caller.client_id, caller.grant_id, f"{wanted.path}?{wanted.shown}", vault.epoch, plan.fingerprint)

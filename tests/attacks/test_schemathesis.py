@@ -36,8 +36,9 @@ CHECKS = {
 #: ignored_auth takes for a failure: for people's routes test_route_inventory.py asks instead.
 RUNS = {
     "client": ("^/(fhir|releases|oauth2|api/v1/recognition)", "coverage,fuzzing", set()),
-    "manager": ("/fhir/Consent|/api/v1/(applications|consultations)", "fuzzing", {"ignored_auth"}),
-    "administrator": ("/organizations|/people|/clients|/me", "fuzzing", {"ignored_auth"}),
+    "manager": ("/fhir/Consent|/transmissions", "coverage,fuzzing", {"ignored_auth"}),
+    "applicant": ("/api/v1/(applications|consultations)", "fuzzing", {"ignored_auth"}),
+    "administrator": ("/organizations|/people|/clients|/me", "coverage,fuzzing", {"ignored_auth"}),
     "auditor": ("^/log|/reviews|/disclosures|/supervision|/policies", "fuzzing", {"ignored_auth"}),
     "nobody": ("^/api/v1/(incidents|recalls|obligations|emergencies|policies)", "fuzzing", {"ignored_auth"}),
 }

@@ -20,10 +20,11 @@ import pytest
 import sqlalchemy as sa
 from moto.server import ThreadedMotoServer
 
-from broker import clock, jobs
+from broker import clock, demo_data, jobs
 from broker.app import background_jobs
 from broker.demo.consents import revocation
 from broker.demo.story import TREATMENT
+from broker.records import service as records
 from broker.release.bulk import sending, writing
 from broker.settings import Settings
 from tests.live import hospital
@@ -378,6 +379,25 @@ def test_who_withdraws_afterwards_can_not_be_fetched_any_more(own):
     assert told(own.lines(after)) == told(own.singly(PATIENTS[1:]))
     for one in before["output"]:
         assert own.get(one["url"]).status_code == 404
+
+
+def test_what_became_sensitive_after_it_was_prepared_does_not_leave(own):
+    """C16: the labels of now count, as they do for a single read."""
+    where, before = own.done()
+    (bundle,) = [json.loads(one) for one in demo_data.patients(clock.today()) if b'"p1004"' in one]
+    conditions = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Condition"]
+    left = {line["id"] for line in own.lines(before) if line["resourceType"] == "Condition"}
+    changed = next(one for one in conditions if one["id"] in left)
+    changed["code"]["coding"].append({"system": "http://hl7.org/fhir/sid/icd-10", "code": "B20"})
+    installation = own.story.installation
+    assert records.ingest_bundle(installation.database, installation.keys, json.dumps(changed).encode()).accepted == 1
+    for one in before["output"]:
+        if one["type"] in ("Condition", "Patient"):
+            assert own.get(one["url"]).status_code == 404
+    own.work()
+    after = own.lines(own.get(where).json())
+    assert changed["id"] not in {line["id"] for line in after}
+    assert told(after) == told(own.singly())
 
 
 def test_a_grant_that_is_revoked_ends_it_all(own):
