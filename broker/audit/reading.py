@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from broker.audit import store
-from broker.audit.leaf import first_id, read_leaf
+from broker.audit.leaf import read_leaf
 
 
 class Recorded(NamedTuple):
@@ -80,15 +80,9 @@ def recorded(
     limit: int = 100,
 ) -> list[Recorded]:
     """Events of these types, newest first: ``since`` is included, ``until`` and ``before`` (an event's id, to go on from) are not."""
-    wanted = {
-        "patient": patient,
-        "recipient": recipient,
-        "application": application,
-        "since": since and first_id(since),
-        "until": until and first_id(until),
-        "before": before,
-    }
-    given = {name: value for name, value in wanted.items() if value is not None}
+    given = store.conditions(patient=patient, recipient=recipient, application=application, since=since, until=until)
+    if before is not None:
+        given["before"] = before
     query = f"SELECT {_COLUMNS} FROM audit_event e WHERE e.type = ANY(%(types)s)" + "".join(_CONDITIONS[name] for name in given)
     rows = store.raw(session).execute(f"{query} ORDER BY e.id DESC LIMIT %(limit)s", {**given, "types": sorted(types), "limit": limit})
     return [_of(row) for row in rows.fetchall()]

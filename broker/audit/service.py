@@ -45,6 +45,7 @@ __all__ = [
     "proof",
     "published_checkpoint",
     "record",
+    "record_search",
     "recorded",
     "transmissions",
     "unfinished",
@@ -96,6 +97,12 @@ def record(session: Session, event: Event) -> UUID:
     session.connection().exec_driver_sql(INSERT_EVENT, row)
     event_id: UUID = row["id"]
     return event_id
+
+
+def record_search(session: Session, actor: str, patient: UUID | None) -> None:
+    """Record that somebody asked what was sent of one patient, whichever view answers; nothing where no patient is asked for."""
+    if patient is not None:
+        record(session, Event("transmissions.searched", actor, patient=patient))
 
 
 def proof(session: Session, event_id: UUID) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ import psycopg
 from sqlmodel import Session
 
 from broker.audit.errors import LogDamaged
+from broker.audit.leaf import first_id
 from broker.audit.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, edge_widths
 
 Connection = psycopg.Connection[Any]
@@ -142,3 +144,17 @@ def frontier(connection: Connection, size: int) -> Frontier:
         data = hashes(connection, level, number, width) if width else b""
         edge.append([data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)])
     return Frontier.restored(size, edge)
+
+
+def conditions(
+    *, patient: UUID | None, recipient: str | None, application: str | None, since: datetime | None, until: datetime | None
+) -> dict[str, UUID | str]:
+    """What a view of events was asked for, as parameters by name. An id begins with the event's time, so the primary key serves times too."""
+    asked = {
+        "patient": patient,
+        "recipient": recipient,
+        "application": application,
+        "since": None if since is None else first_id(since),
+        "until": None if until is None else first_id(until),
+    }
+    return {name: value for name, value in asked.items() if value is not None}

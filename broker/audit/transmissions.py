@@ -133,15 +133,7 @@ def transmissions(
     limit: int = 100,
 ) -> list[Transmission]:
     """Releases, newest first: ``since`` is included, ``until`` is not. Refused requests are no transmissions and not here."""
-    wanted = {
-        "patient": patient,
-        "recipient": recipient,
-        "application": application,
-        # An id begins with the event's time, so the primary key serves times too.
-        "since": since and first_id(since),
-        "until": until and first_id(until),
-    }
-    given = {name: value for name, value in wanted.items() if value is not None}
+    given = store.conditions(patient=patient, recipient=recipient, application=application, since=since, until=until)
     query = _TRANSMISSIONS.format(intent=INTENT, conditions="".join(_CONDITIONS[name] for name in given))
     rows = store.raw(session).execute(query, {**given, "outcomes": list(OUTCOMES), "limit": limit}).fetchall()
     return [_transmission(row) for row in rows]

@@ -94,7 +94,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             booker=_name(session, row.booker_id),
             consultant=_name(session, row.consultant_id),
             steps=[(one, _name(session, one.person_id)) for one in telemedicine.steps(session, row)],
-            notes=telemedicine.notes(session, desk.keys, row),
+            notes=telemedicine.notes(session, desk.keys, who.caller, row),
             buttons=[(step.value, BUTTONS[step]) for step in telemedicine.possible_steps(who.caller, row) if step in BUTTONS],
             methods=[(one.value, words.word(spoken, "identified", one.value)) for one in Identified],
         )

@@ -15,7 +15,6 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.audit import receipt
 from broker.audit import service as audit
-from broker.audit.events import Event
 from broker.audit.models import AuditEvent
 from broker.console import language, tables, words
 from broker.console.applying import RESIDENT_NUMBER
@@ -58,7 +57,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         found = [match.patient_key for system, value in numbers
                  if (match := records.match(session, desk.keys, {"system": system, "value": value})).grade in ("certain", "probable")]  # fmt: skip
         key = next((one for one in found if one is not None), None) or desk.keys.patient_key(given)
-        audit.record(session, Event("transmissions.searched", who.caller.actor, patient=key))
+        audit.record_search(session, who.caller.actor, key)
         return key
 
     @router.get("/console/transmissions")

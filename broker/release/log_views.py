@@ -54,7 +54,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
 
     @router.get("/log/fhir/AuditEvent", response_class=Response, responses={200: {"content": {FHIR_JSON: {}}}})
     def audit_events(
-        _caller: Auditor,
+        caller: Auditor,
         session: SessionDep,
         patient: Annotated[str | None, Query(max_length=64, description="FHIR id")] = None,
         agent: Annotated[str | None, Query(max_length=64, description="organisation id of the recipient")] = None,
@@ -65,6 +65,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
     ) -> Response:
         """Decisions and disclosures as FHIR R4 AuditEvents in the shape of IHE BALP, newest first; ``next`` leads on."""
         key = None if patient is None else keys.patient_key(patient)
+        audit.record_search(session, caller.actor, key)
         found = audit.recorded(
             session, (*DECISIONS, *DISCLOSURES), patient=key, recipient=agent, since=since, until=until, before=before, limit=limit
         )
@@ -83,14 +84,16 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
 
     @router.get("/api/v1/disclosures")
     def disclosures(
-        _caller: Reader,
+        caller: Reader,
         session: SessionDep,
         patient: Annotated[str, Query(max_length=64, description="FHIR id")],
         since: Moment | None = None,
         until: Moment | None = None,
     ) -> dict[str, Any]:
         """The accounting of disclosures of one patient: to whom, when, what, why, with the addresses of the proofs."""
-        found = accounting(session, keys, keys.patient_key(patient), since=since, until=until, limit=MOST)
+        key = keys.patient_key(patient)
+        audit.record_search(session, caller.actor, key)
+        found = accounting(session, keys, key, since=since, until=until, limit=MOST)
         names = {one.id: one.name_zh for one in identity.organizations(session)}
         rows = [_row(one, base, names) for one in found]
         return {"disclosures": rows, "by_recipient": Counter(one["recipient"] for one in rows), "complete": len(rows) < MOST}

@@ -22,7 +22,7 @@ def build_router(keys: Keys) -> APIRouter:
 
     @router.get("/transmissions")
     def transmissions(
-        _caller: Reader,
+        caller: Reader,
         session: SessionDep,
         patient: Annotated[str | None, Query(max_length=64, description="FHIR id")] = None,
         recipient: Annotated[str | None, Query(max_length=64, description="organisation id")] = None,
@@ -32,9 +32,11 @@ def build_router(keys: Keys) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> list[dict[str, Any]]:
         """Newest first. What has no outcome yet counts as disclosed."""
+        key = None if patient is None else keys.patient_key(patient)
+        audit.record_search(session, caller.actor, key)
         found = audit.transmissions(
             session,
-            patient=None if patient is None else keys.patient_key(patient),
+            patient=key,
             recipient=recipient,
             application=application,
             since=since,

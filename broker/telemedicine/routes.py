@@ -47,7 +47,7 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
     router = APIRouter(prefix="/api/v1/consultations", tags=["telemedicine"], dependencies=[STRICT])
 
     def whole(session: Session, caller: PersonCaller, row: Consultation) -> schemas.ConsultationWhole:
-        words = service.notes(session, keys, row)
+        words = service.notes(session, keys, caller, row)
         taken = [
             schemas.StepOut(step=service.Step(one.step), at=one.at, person=one.person_id, facts=one.facts, note=words.get(one.id))
             for one in service.steps(session, row)

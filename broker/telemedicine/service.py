@@ -241,8 +241,10 @@ def steps(session: Session, row: Consultation) -> Sequence[ConsultationStep]:
     return session.exec(query.order_by(col(ConsultationStep.at), col(ConsultationStep.id))).all()
 
 
-def notes(session: Session, keys: Keys, row: Consultation) -> dict[UUID, str]:
-    """What was written at each step that has words."""
+def notes(session: Session, keys: Keys, caller: PersonCaller, row: Consultation) -> dict[UUID, str]:
+    """What was written at each step that has words; for those who take part, since it speaks of the patient's health."""
+    if not _parts(caller, row):
+        return {}
     data_key = records.open_vault(session, keys, row.patient_key).data_key
     return {one.id: unseal(data_key, one.note_sealed, one.id.bytes).decode() for one in steps(session, row) if one.note_sealed is not None}
 

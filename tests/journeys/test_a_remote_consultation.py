@@ -136,6 +136,8 @@ def test_five_steps_and_the_door_between_them(story, people):
     assert [one["step"] for one in whole["steps"]] == ["book", "confirm", "identify", "open", "prescribe", "close", "follow-up"]
     assert [one["note"] for one in whole["steps"] if one["note"]] == ["继续监测血压。"]
 
+    looked = story.person("cao.yan").call("GET", f"{PATH}/{number}").json()
+    assert [one["note"] for one in looked["steps"]] == [None] * 7  # An auditor sees what was done and not what was said.
     shown = story.person("cao.yan").call("GET", f"{PATH}/{number}/fhir")
     document = Bundle.model_validate_json(shown.content)
     kinds = [entry.resource.get_resource_type() for entry in document.entry]

@@ -56,6 +56,21 @@ def test_the_accounting_names_each_disclosure_with_its_proof(story, exchange):
     assert expect(ask(story, "deng.li", "/api/v1/disclosures", patient="p1009"), 200).json()["disclosures"] == []
 
 
+def test_asking_about_one_patient_is_on_record_whichever_view_answers(story, exchange):
+    def searches() -> list[str]:
+        with story.installation.database.transaction() as session:
+            query = "SELECT actor FROM audit_event WHERE type = 'transmissions.searched' AND patient_key = %s ORDER BY xid, seq"
+            return [row[0] for row in session.connection().exec_driver_sql(query, (story.installation.keys.patient_key("p1008"),))]
+
+    for number, (who, path) in enumerate(
+        [("deng.li", "/api/v1/disclosures"), ("deng.li", "/api/v1/transmissions"), (AUDITOR, "/log/fhir/AuditEvent")], 1
+    ):
+        ask(story, who, path, patient="p1008")
+        assert len(searches()) == number
+    ask(story, "deng.li", "/api/v1/transmissions", recipient="shengli")
+    assert len(searches()) == 3
+
+
 def test_decisions_and_disclosures_are_fhir_audit_events(story, exchange):
     bundle = expect(ask(story, AUDITOR, "/log/fhir/AuditEvent", patient=PATIENT), 200).json()
     Bundle.model_validate(bundle)

@@ -4,33 +4,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-
-from broker import edge
-from broker.consent.routes import build_router
-from broker.consent.wording import Wording
-from broker.identity.access import Action, require
 from broker.identity.roles import Role
 from tests.factories import consent as factory
 from tests.factories import identity
 
 FHIR = "application/fhir+json"
-
-
-@pytest.fixture
-def client(database, keys, test_settings, house):
-    app = FastAPI()
-    app.state.settings, app.state.keys, app.state.database = test_settings, keys, database
-    edge.install(app)
-    app.include_router(build_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=Wording({}, {}, {})))
-    with database.transaction() as session:
-        manager = identity.signed_in(session, identity.person(session, Role.INFORMATION_MANAGER))
-        auditor = identity.signed_in(session, identity.person(session, Role.AUDITOR))
-    with TestClient(app, headers={"Content-Type": FHIR, "Accept-Language": "en", **manager}, raise_server_exceptions=False) as client:
-        client.auditor = auditor
-        yield client
 
 
 def post(client, path, body, **headers):

@@ -6,18 +6,11 @@ import json
 from datetime import timedelta
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
-from broker import clock, edge
+from broker import clock
 from broker.consent import service, topics
-from broker.consent.routes import build_router
-from broker.consent.wording import Wording
 from broker.fhir.validate import problems
-from broker.identity.access import Action, require
-from broker.identity.roles import Role
 from tests.factories import consent as factory
-from tests.factories import identity
 from tests.integration.notifications.conftest import web_server
 
 __all__ = ["web_server"]
@@ -28,20 +21,6 @@ FHIR = "application/fhir+json"
 @pytest.fixture
 def settings(test_settings):
     return test_settings.model_copy(update={"webhook_networks": "127.0.0.0/8"})
-
-
-@pytest.fixture
-def client(database, keys, settings, house):
-    app = FastAPI()
-    app.state.settings, app.state.keys, app.state.database = settings, keys, database
-    edge.install(app)
-    app.include_router(build_router(may_file=require(Action.CONSENT_WRITE), may_read=require(Action.CONSENT_READ), wording=Wording({}, {}, {})))
-    with database.transaction() as session:
-        manager = identity.signed_in(session, identity.person(session, Role.INFORMATION_MANAGER))
-        auditor = identity.signed_in(session, identity.person(session, Role.AUDITOR))
-    with TestClient(app, headers={"Content-Type": FHIR, "Accept-Language": "en", **manager}, raise_server_exceptions=False) as client:
-        client.auditor = auditor
-        yield client
 
 
 def filed(client, given=None, evidence=None):
