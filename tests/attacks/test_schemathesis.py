@@ -71,7 +71,8 @@ def test_it_finds_nothing(its, tmp_path: Path, who):
     )
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
     assert int(re.search(r"Tested: (\d+)", ran.stdout)[1]) >= 8, ran.stdout[-2000:]
-    assert int(re.search(r"(\d+) generated", ran.stdout)[1]) > (300 if "coverage" in phases else 20), ran.stdout[-2000:]
+    # How many it generates differs from machine to machine; that it did not end before it began does not.
+    assert int(re.search(r"(\d+) generated", ran.stdout)[1]) > (80 if "coverage" in phases else 20), ran.stdout[-2000:]
     its.well()
 
 

@@ -201,16 +201,17 @@ def within(form, decision):
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(form=forms(), data=st.data())
-def test_a_fact_that_is_missing_never_permits(policies, embedded, form, data):
+@given(forms(), st.integers(0, 1000))
+def test_a_fact_that_is_missing_never_permits(policies, embedded, form, which):
     """Take any one fact away behind the schema's back: the answer is no, or the plan at most what it was."""
     from broker.policy.answer import AnswerUnusable, read
     from broker.policy.engine import question
 
     document, input_hash = question(as_facts(form))
     whole = embedded.decide(as_facts(form))
-    group = data.draw(st.sampled_from(sorted(name for name, value in document["facts"].items() if isinstance(value, dict))))
-    lost = data.draw(st.sampled_from(sorted(document["facts"][group])))
+    # All that is random was drawn before the engine is asked: what happens in between must not change what is drawn.
+    losses = sorted((group, name) for group, names in document["facts"].items() if isinstance(names, dict) for name in names)
+    group, lost = losses[which % len(losses)]
     crippled = copy.deepcopy(document)
     del crippled["facts"][group][lost]
     try:
