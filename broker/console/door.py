@@ -24,6 +24,7 @@ from broker.errors import Forbidden, Malformed
 from broker.identity import service as identity
 from broker.identity.access import Action, PersonCaller
 from broker.identity.models import Organization
+from broker.notifications import service as notifications
 from broker.settings import Settings
 
 #: Fields that one form may have; a list of 500 patients has four each.
@@ -39,6 +40,7 @@ class Visitor:
     home: Organization
     secret: str = field(repr=False)
     csrf: str = field(repr=False)
+    unread: int = 0  #: messages that they have not read
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def visitor(request: Request) -> Visitor:
             caller = identity.caller_of_session(session, secret)
             if caller is not None:
                 name, home = identity.person(session, caller.person_id).name, identity.organization(session, caller.organization_id)
-                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret))
+                waiting = notifications.unread(session, caller) if request.method == "GET" else 0
+                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret), waiting)
                 request.state.visitor = found  # The error page has a menu too.
                 return found
     raise SignInFirst

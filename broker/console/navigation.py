@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.console.language import N_
 from broker.identity.access import Action, PersonCaller, Role
@@ -11,44 +11,53 @@ from broker.identity.access import Action, PersonCaller, Role
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the menu. Seen by whoever may do ``action``, or holds one of ``roles``; by everybody where both are empty."""
+    """A line of the menu. Seen by whoever may do ``action``, or holds one of ``roles``; by everybody where both are empty.
+
+    ``group``: the heading that begins with this line; a line without one stands under the heading before it.
+    """
 
     path: str
     title: str
     roles: Collection[Role] = ()
     action: Action | None = None
+    group: str = ""
 
 
 ENTRIES: tuple[Entry, ...] = (
-    Entry("/console/decide", N_("To decide"), action=Action.APPLICATION_DECIDE),
+    Entry("/console/decide", N_("To decide"), action=Action.APPLICATION_DECIDE, group=N_("Work")),
     Entry("/console/endorse", N_("To endorse"), action=Action.APPLICATION_ENDORSE),
     Entry("/console/applications", N_("My applications"), action=Action.APPLICATION_WRITE),
     Entry("/console/exchanges", N_("Exchanges"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/consultations", N_("Consultations"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.AUDITOR)),
-    Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ),
-    Entry("/console/events", N_("Events"), action=Action.LOG_READ),
     Entry("/console/consent", N_("Ask a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/patient-code", N_("Code for a patient"), action=Action.CONSENT_WRITE),
+    Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ, group=N_("Look back")),
+    Entry("/console/events", N_("Events"), action=Action.LOG_READ),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
-    Entry("/console/people", N_("People"), action=Action.REGISTRY_READ),
+    Entry("/console/people", N_("People"), action=Action.REGISTRY_READ, group=N_("Registers")),
     Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),
     Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
     Entry("/console/terms", N_("Terms of use"), roles=(Role.DEPARTMENT_HEAD,)),
+    Entry("/console/inbox", N_("Messages to me"), group=N_("For me")),
     Entry("/console/concerns", N_("Suggestions and complaints")),
-    Entry("/console/inbox", N_("Messages to me")),
     Entry("/console/account", N_("My account")),
 )
 
 
 def entries(caller: PersonCaller) -> list[Entry]:
-    """The lines that somebody sees."""
+    """The lines that somebody sees, each with its heading."""
 
     def sees(entry: Entry) -> bool:
         if entry.action is None and not entry.roles:
             return True
         return (entry.action is not None and caller.may(entry.action)) or not caller.roles.isdisjoint(entry.roles)
 
-    return [entry for entry in ENTRIES if sees(entry)]
+    found, group = [], ""
+    for entry in ENTRIES:
+        group = entry.group or group
+        if sees(entry):
+            found.append(replace(entry, group=group))
+    return found
 
 
 def start(caller: PersonCaller) -> str:

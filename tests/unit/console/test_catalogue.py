@@ -65,7 +65,12 @@ def test_every_code_has_its_word_in_both_languages(name):
 
 
 def test_tables_of_words_that_pages_choose_from_are_translated_when_shown():
-    for sentence in [*pages.DONE.values(), *problems.SENTENCES.values(), *problems.FIELDS.values(), *(entry.title for entry in navigation.ENTRIES)]:
+    for sentence in [
+        *pages.DONE.values(),
+        *problems.SENTENCES.values(),
+        *problems.FIELDS.values(),
+        *(said for entry in navigation.ENTRIES for said in (entry.title, entry.group) if said),
+    ]:
         assert language.said("zh", sentence) != sentence
         assert language.said("en", sentence) == sentence
 

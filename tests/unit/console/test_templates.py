@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker import console
+from broker.console import navigation
 
 TEMPLATES = sorted((Path(console.__file__).parent / "templates").glob("*.html"))
 #: Attributes for number fields, written in the templates themselves.
@@ -26,3 +27,8 @@ def test_a_template_has_nothing_inline_and_nothing_unescaped(file):
 def test_a_form_that_posts_carries_its_sessions_token(file):
     for form in re.findall(r"<form[^>]*method=\"post\".*?</form>", file.read_text(encoding="utf-8"), flags=re.DOTALL):
         assert "token()" in form or 'name="csrf"' in form or '/login"' in form or 'action="/console/language"' in form, form[:120]
+
+
+def test_every_line_of_the_menu_stands_under_a_heading():
+    assert navigation.ENTRIES[0].group
+    assert len({entry.path for entry in navigation.ENTRIES}) == len(navigation.ENTRIES)
