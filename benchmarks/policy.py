@@ -1,39 +1,40 @@
-"""What one decision costs in each engine, from facts to a plan that was read strictly, all in one run.
+"""What one decision costs in each engine, from facts to a plan that was read strictly, beside a trivial policy in the same engine.
 
-    python benchmarks/policy.py [--rounds 300] [--opa FILE]
+    python benchmarks/policy.py [--rounds 200] [--opa FILE]
 
-The engines and a yardstick take turns, so that a busy machine is busy for all of them; the middle of the rounds is printed, and the
-tenth part that was quickest, which says more on a machine that does other things too. Trust the ratios more than the milliseconds.
-The 99th percentile stands beside them. The yardstick is the reading of 100 kB of JSON; `trivial` is a policy in the embedded engine that says
-yes to everything. OPA is a real server on loopback, fed with our bundle; without it only the embedded
-engine is measured.
+`compiled` is what OPA compiled, in this process; `rego-cpp` answers where nothing is compiled; OPA is a real server on loopback, fed with our
+bundle. The trivial policy says yes to everything and echoes the hash: what an engine, and the way to it, costs before anything is judged.
+All take turns, so that a busy machine is busy for all of them: the median, the tenth part that was quickest (which says more on a machine
+that does other things too) and the 99th percentile are printed, and how many times the trivial policy's cost a decision is. Without OPA
+(`make opa`) the two in this process are measured, and the compiled one without its trivial policy.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import httpx2
-from regopy import Input, Interpreter
 
-from broker.policy.engine import question
+from broker.policy.compiled import MODULE, CompiledEvaluator, found
+from broker.policy.compiling import compiled
+from broker.policy.embedded import EmbeddedEvaluator
+from broker.policy.engine import Evaluator, PolicyEngine, asked
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.opa_server import OpaServerEvaluator
-from broker.policy.policy_set import load
-from broker.policy.service import PolicyEngine, archive, build_engine
-from broker.settings import Settings
+from broker.policy.policy_set import PolicySet, load
+from broker.policy.service import archive
 
 ROOT = Path(__file__).resolve().parents[1]
 NOW, DAY = 1_795_420_800, 86_400
@@ -80,20 +81,20 @@ CASES |= {
     for number in (1, 10, 100, 1000)
 }
 #: Says yes to everything: what an engine costs before it judges anything.
-TRIVIAL = 'package broker.trivial\n\ndecision := {"allow": true, "input_hash_echo": input.input_hash}\n'
-YARDSTICK = json.dumps([{"number": index, "text": "x" * 80} for index in range(900)])
+TRIVIAL = 'package broker.release\n\ndecision := {"allow": true, "input_hash_echo": input.input_hash}\n'
 
 
 @contextmanager
-def opa_server(binary: str) -> Iterator[str]:
-    """Address of a running OPA with our bundle."""
+def opa_server(binary: str, policies: PolicySet) -> Iterator[str]:
+    """Address of a running OPA with these policies."""
     with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
         probe.close()
         bundle = Path(name) / "broker.tar.gz"
-        bundle.write_bytes(archive(load(ROOT / "policies")))
-        server = subprocess.Popen([binary, "run", "--server", "--addr", address, "--log-level", "error", "--bundle", str(bundle)])
+        bundle.write_bytes(archive(policies))
+        command = [binary, "run", "--server", "--addr", address, "--log-level", "error", "--skip-version-check", "--bundle", str(bundle)]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             for _ in range(200):
                 try:
@@ -108,69 +109,70 @@ def opa_server(binary: str) -> Iterator[str]:
 
 
 def measure(rounds: int, calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each call, taking turns."""
+    """Seconds of each call, sorted; the calls take turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             started = time.perf_counter()
             call()
             times[name].append(time.perf_counter() - started)
-    return times
+    return {name: sorted(each) for name, each in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--opa", default=os.environ.get("BROKER_TEST_OPA") or _built())
     given = parser.parse_args()
-    engines = {"embedded": build_engine(Settings(policies=ROOT / "policies"))}
-    if not given.opa:
-        print("no opa (`make opa`): the embedded engine alone is measured")
-        return _report(given.rounds, engines)
-    with opa_server(given.opa) as url:
-        policies = load(ROOT / "policies")
-        engines["OPA server"] = PolicyEngine(OpaServerEvaluator(url, token=None, timeout=5), policies)
-        return _report(given.rounds, engines)
+    policies = load(ROOT / "policies")
+    nothing = dataclasses.replace(policies, modules={"broker/release/release.rego": TRIVIAL})
+    module = found(policies, policies.folder)
+    if module is None:
+        raise SystemExit("the policies are not compiled: `broker policy compile`")
+    real: dict[str, Evaluator] = {"compiled": CompiledEvaluator(policies, module), "rego-cpp": EmbeddedEvaluator(policies)}
+    trivial: dict[str, Evaluator] = {"rego-cpp": EmbeddedEvaluator(nothing)}
+    with ExitStack() as servers:
+        if given.opa:
+            trivial["compiled"] = CompiledEvaluator(nothing, compiled(nothing, given.opa)[MODULE])
+            for engines, each in ((real, policies), (trivial, nothing)):
+                engines["OPA server"] = OpaServerEvaluator(servers.enter_context(opa_server(given.opa, each)), token=None, timeout=5)
+        else:
+            print("no opa (`make opa`): only the engines in this process are measured")
+        _report(given.rounds, {name: PolicyEngine(each, policies) for name, each in real.items()}, trivial)
 
 
-def _report(rounds: int, engines: dict[str, PolicyEngine]) -> None:
-    results, trivial = {}, _trivial()
-    print(
-        f"{'ms for each decision':36}"
-        + "".join(f"{name + ' median':>18}{'quickest tenth':>16}{'p99':>8}" for name in [*engines, "trivial", "yardstick"])
-    )
+def _report(rounds: int, engines: dict[str, PolicyEngine], trivial: dict[str, Evaluator]) -> None:
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    print(f"{'ms: median / quickest tenth / p99':36}" + "".join(f"{name:>24}{'× trivial':>11}" for name in engines))
     for case, facts in CASES.items():
         for engine in engines.values():
             if engine.decide(facts).effect.value == "unavailable":
                 raise SystemExit(f"{case}: no usable answer")
         calls: dict[str, Callable[[], object]] = {name: lambda engine=engine, facts=facts: engine.decide(facts) for name, engine in engines.items()}
-        calls["trivial"] = lambda document=question(facts)[0]: trivial(document)
-        calls["yardstick"] = lambda: json.loads(YARDSTICK)
+        calls |= {f"{name}, trivial": lambda each=each, facts=facts: each.evaluate(asked(facts)[0]) for name, each in trivial.items()}
         times = measure(rounds, calls)
         row = {
-            name: (statistics.median(each) * 1e3, sorted(each)[len(each) // 10] * 1e3, sorted(each)[len(each) * 99 // 100] * 1e3)
+            name: {
+                "median_ms": _ms(each[len(each) // 2]),
+                "quickest_tenth_ms": _ms(each[len(each) // 10]),
+                "p99_ms": _ms(each[len(each) * 99 // 100]),
+            }
             for name, each in times.items()
         }
-        results[case] = {
-            name: {"median_ms": round(middle, 3), "quickest_tenth_ms": round(quick, 3), "p99_ms": round(slow, 3)}
-            for name, (middle, quick, slow) in row.items()
-        }
-        print(f"{case:36}" + "".join(f"{middle:18.2f}{quick:16.2f}{slow:8.2f}" for middle, quick, slow in row.values()))
+        results[case] = row
+        cells = ""
+        for name in engines:
+            beside = row.get(f"{name}, trivial")
+            ratio = "-" if beside is None else f"{row[name]['quickest_tenth_ms'] / beside['quickest_tenth_ms']:.1f}"
+            cells += f"{' / '.join(f'{value:.2f}' for value in row[name].values()):>24}{ratio:>11}"
+        print(f"{case:36}{cells}")
     target = ROOT / "benchmarks" / "results" / "policy.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
-def _trivial() -> Callable[[dict[str, object]], object]:
-    interpreter = Interpreter()
-    interpreter.add_module("trivial.rego", TRIVIAL)
-    compiled = interpreter.build(None, ["broker/trivial/decision"])
-
-    def ask(document: dict[str, object]) -> object:
-        interpreter.set_input(Input(document))
-        return interpreter.query_bundle_entrypoint(compiled, "broker/trivial/decision").results[0].expressions[0]
-
-    return ask
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
 
 
 def _built() -> str | None:

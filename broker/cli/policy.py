@@ -21,7 +21,7 @@ from broker.governance import service as governance
 from broker.policy import service
 from broker.settings import settings
 
-app = typer.Typer(name="policy", help="The policies: check, test, decide, bundle, document.", no_args_is_help=True)
+app = typer.Typer(name="policy", help="The policies: check, test, decide, bundle, document, compile.", no_args_is_help=True)
 
 #: Exit codes of every command: the answer is no, or wrong use.
 NO, WRONG_USE = 1, 2
@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.callback()
 def _policy() -> None:
-    """The policies: check, test, decide, bundle, document."""
+    """The policies: check, test, decide, bundle, document, compile."""
 
 
 @app.command()
@@ -155,6 +155,26 @@ def document(folder: Folder = None) -> None:
     policies = service.loaded(folder)
     (policies.folder / "README.md").write_text(service.readme(policies), encoding="utf-8")
     print(policies.folder / "README.md")
+
+
+@app.command("compile")
+def compile_rego(folder: Folder = None) -> None:
+    """Compile the Rego with the real OPA for the embedded engine; to be done again after each change of Rego, never for tables alone."""
+    opa = _opa()
+    if opa is None:
+        print(f"未找到 OPA。There is no OPA here: `make opa` builds it where there is Go; or name it in {OPA_VARIABLE}.", file=sys.stderr)
+        raise typer.Exit(NO)
+    policies = service.loaded(folder)
+    try:
+        made = service.compiled(policies, opa)
+    except service.PolicyUnusable as error:
+        print(error.detail, file=sys.stderr)
+        raise typer.Exit(NO) from error
+    for path, content in made.items():
+        target = policies.folder / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(content)
+        print(target)
 
 
 def _opa() -> str | None:

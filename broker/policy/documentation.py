@@ -38,11 +38,13 @@ from the METADATA of the rules and from `data/`; `broker policy check` fails whe
 | open a purpose for a kind of recipient | `data/profile_index.json` |
 | add a data class | `data/data_classes.json` |
 | say a reason better | `data/reasons.json`; its code is permanent |
-| add a rule | a folder in `broker/release/rules/` with rule, test and METADATA; its name in `release.rego`; its codes in `data/reasons.json` |
+| add a rule | a folder in `broker/release/rules/` with rule, test and the sentences of its codes (`reasons.json`); a line in `release.rego` |
 
-Each table has a JSON Schema beside it. Then: `broker policy check`, `broker policy test`, `pytest tests/policies`.
+Each table has a JSON Schema beside it. Then: `broker policy document`, `broker policy check`, `broker policy test`, `pytest tests/policies`.
+After a change of Rego also `broker policy compile`: the embedded engine runs what OPA compiled (`compiled/`), and Rego that was not compiled
+on rego-cpp, some twenty times slower.
 
-The dialect is narrow on purpose: two engines must give the same answer (`docs/decisions/0009-policy-must-say-yes.md`).
+The dialect is narrow on purpose: every engine must give the same answer (`docs/decisions/0009-policy-must-say-yes.md`).
 `broker policy check` names what is outside of it.
 """
 

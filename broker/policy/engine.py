@@ -37,11 +37,11 @@ class FactsUnusable(Exception):
 
 
 class Evaluator(Protocol):
-    """Who evaluates the Rego: ``embedded.EmbeddedEvaluator`` or ``opa_server.OpaServerEvaluator``."""
+    """Who evaluates the Rego: ``compiled.CompiledEvaluator``, ``embedded.EmbeddedEvaluator`` or ``opa_server.OpaServerEvaluator``."""
 
     @property
     def name(self) -> str:
-        """``embedded`` or ``opa``; goes into the record of each decision."""
+        """``compiled``, ``embedded`` or ``opa``; goes into the record of each decision."""
 
     @property
     def blocking(self) -> bool:
@@ -63,7 +63,7 @@ class PolicyEngine:
 
     @property
     def name(self) -> str:
-        """``embedded`` or ``opa``."""
+        """``compiled``, ``embedded`` or ``opa``."""
         return self._evaluator.name
 
     @property

@@ -127,7 +127,7 @@ class LiveEngine:
 
     @property
     def name(self) -> str:
-        """``embedded`` or ``opa``."""
+        """``compiled``, ``embedded`` or ``opa``."""
         return self._shipped_engine.name
 
     @property

@@ -22,7 +22,7 @@ MAX_BYTES = 4 * 1024 * 1024
 
 def files_of(folder: Path) -> dict[str, str]:
     """Every policy file of a folder by its path within."""
-    found = [path for pattern in ("broker/**/*.rego", "data/**/*.json", "*.json") for path in folder.glob(pattern)]
+    found = [path for pattern in ("broker/**/*.rego", "broker/**/*.json", "data/**/*.json", "*.json") for path in folder.glob(pattern)]
     return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(found)}
 
 

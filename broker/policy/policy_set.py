@@ -2,7 +2,8 @@
 
 The folder is the one that ``BROKER_POLICIES`` names, or the one that the broker ships: ``policies/`` in a checkout,
 ``broker/_policies`` in an installed wheel. Layout: ``broker/**/*.rego`` (folder path = package path, tests end in
-``_test.rego``), ``data/*.json`` and ``data/profiles/*.json`` (they become ``data.broker.<name>``), a JSON Schema beside each.
+``_test.rego``), ``data/*.json`` and ``data/profiles/*.json`` (they become ``data.broker.<name>``), a JSON Schema beside each. A rule may
+bring the sentences of its codes along, in ``reasons.json`` in its own folder.
 """
 
 from __future__ import annotations
@@ -64,13 +65,19 @@ def _whole(profile: Mapping[str, Any]) -> dict[str, str]:
     return {name: json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) for name, row in profile["types"].items()}
 
 
+def _shipped() -> Path:
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_policies"
+    return installed if installed.is_dir() else package.parent / "policies"
+
+
+#: The folder of policies that comes with the broker.
+SHIPPED = _shipped()
+
+
 def folder_of(settings: Settings) -> Path:
     """The folder that holds the policies."""
-    if settings.policies is not None:
-        return settings.policies
-    package = Path(__file__).resolve().parents[1]
-    shipped = package / "_policies"
-    return shipped if shipped.is_dir() else package.parent / "policies"
+    return settings.policies if settings.policies is not None else SHIPPED
 
 
 def load(folder: Path) -> PolicySet:
@@ -88,6 +95,8 @@ def load(folder: Path) -> PolicySet:
             data.setdefault("profiles", {})[name] = document
         else:
             data[name] = document
+    for path in sorted(folder.glob("broker/release/rules/*/reasons.json")):
+        _tell(path, data, folder, problems)
     input_schema = _read(folder / "input.schema.json", problems)
     if problems:
         raise PolicyUnusable("the policies in this folder cannot be used", problems=tuple(problems))
@@ -119,6 +128,16 @@ def _data_files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
     for path in sorted((folder / "data" / "profiles").glob("*.json")):
         if not path.name.endswith(".schema.json"):
             yield path.stem, path, path.with_name("profile.schema.json")
+
+
+def _tell(path: Path, data: dict[str, Any], folder: Path, problems: list[Problem]) -> None:
+    """Add the sentences that stand in a rule's own folder to those of the house; a code has its sentences in one place."""
+    told, name = _read(path, problems), path.relative_to(folder).as_posix()
+    problems.extend(_misfits(name, told, _read(folder / "data" / "reasons.schema.json", problems)))
+    reasons = data.get("reasons")
+    if isinstance(told, dict) and isinstance(reasons, dict):
+        problems.extend(Problem(name, "policy.schema", f"{code} has its sentences elsewhere, too") for code in sorted(told.keys() & reasons.keys()))
+        data["reasons"] = {**reasons, **told}
 
 
 def _read(path: Path, problems: list[Problem]) -> Any:

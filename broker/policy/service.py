@@ -10,6 +10,8 @@ from typing import Any
 
 from broker.errors import Problem
 from broker.policy.bundle import archive, unpack
+from broker.policy.compiled import MODULE, CompiledEvaluator, found
+from broker.policy.compiling import compiled
 from broker.policy.control import compared
 from broker.policy.decision import Decision
 from broker.policy.decisions import INSERT_DECISION, opened, row_of
@@ -21,7 +23,7 @@ from broker.policy.live import NOTICE, LiveEngine, Scheduled, kept, schedule
 from broker.policy.memo import RememberingEngine
 from broker.policy.opa_server import OpaServerEvaluator
 from broker.policy.packing import files_of, packed, policy_set_of, unpacked
-from broker.policy.policy_set import PolicySet, load, policies
+from broker.policy.policy_set import SHIPPED, PolicySet, load, policies
 from broker.policy.static_checks import problems
 from broker.settings import Settings, settings
 
@@ -43,6 +45,7 @@ __all__ = [
     "checked",
     "checked_draft",
     "compared",
+    "compiled",
     "decide_form",
     "embedded_engine",
     "files_of",
@@ -111,15 +114,15 @@ def build_engine(chosen: Settings, policy_set: PolicySet | None = None, also: Ca
     ``policy_set``: others than the settings name. ``also``: revisions that an answer may carry besides theirs.
     """
     policy_set = policy_set or policies(chosen)
-    found = problems(policy_set)
-    if found:
-        raise PolicyUnusable("the policies break their own rules", problems=found)
+    wrong = problems(policy_set)
+    if wrong:
+        raise PolicyUnusable("the policies break their own rules", problems=wrong)
     return PolicyEngine(_evaluator(chosen, policy_set), policy_set, also)
 
 
 def embedded_engine(policy_set: PolicySet) -> PolicyEngine:
     """An engine of its own for policies that decide nothing yet: for tests and for replay. Raises PolicyUnusable."""
-    return PolicyEngine(EmbeddedEvaluator(policy_set), policy_set)
+    return PolicyEngine(_embedded(policy_set), policy_set)
 
 
 def live_engine(chosen: Settings) -> LiveEngine:
@@ -131,7 +134,13 @@ def _evaluator(chosen: Settings, policy_set: PolicySet) -> Evaluator:
     if chosen.policy_engine == "opa":
         token = chosen.opa_token.get_secret_value() if chosen.opa_token else None
         return OpaServerEvaluator(chosen.opa_url, token=token, timeout=chosen.policy_timeout)
-    return EmbeddedEvaluator(policy_set)
+    return _embedded(policy_set)
+
+
+def _embedded(policy_set: PolicySet) -> Evaluator:
+    """OPA's own compilation where there is one of exactly these Rego modules, rego-cpp otherwise."""
+    module = found(policy_set, policy_set.folder, SHIPPED)
+    return EmbeddedEvaluator(policy_set) if module is None else CompiledEvaluator(policy_set, module)
 
 
 def catalogue(policy_set: PolicySet | None = None) -> Catalogue:
@@ -177,16 +186,18 @@ def loaded(folder: Path | None = None) -> PolicySet:
 
 
 def checked(folder: Path | None = None) -> tuple[PolicySet | None, tuple[Problem, ...]]:
-    """The policies, if they can be read, and everything wrong with them: files, schemas, static checks, the page about them."""
+    """The policies, if they can be read, and everything wrong with them: files, schemas, static checks, the page, what was compiled of them."""
     try:
         policy_set = loaded(folder)
     except PolicyUnusable as error:
         return None, error.problems
-    found = problems(policy_set)
+    wrong = problems(policy_set)
     page = policy_set.folder / "README.md"
-    if not found and (not page.exists() or page.read_text(encoding="utf-8") != readme(policy_set)):
-        found = (Problem("README.md", "documentation", "is out of date: run `broker policy document`"),)
-    return policy_set, found
+    if not wrong and (not page.exists() or page.read_text(encoding="utf-8") != readme(policy_set)):
+        wrong = (Problem("README.md", "documentation", "is out of date: run `broker policy document`"),)
+    if not wrong and (policy_set.folder / MODULE).exists() and found(policy_set, policy_set.folder) is None:
+        wrong = (Problem(MODULE, "compiled", "is not of this Rego: run `broker policy compile`, or take its folder away"),)
+    return policy_set, wrong
 
 
 def checked_draft(folder: Path) -> tuple[PolicySet | None, tuple[Problem, ...]]:

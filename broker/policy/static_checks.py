@@ -118,13 +118,8 @@ def _completeness(policies: PolicySet) -> Iterator[Problem]:
         rule = path.removeprefix(_RULES).split("/", 1)[0]
         if "\ndefault satisfied := false\n" not in source:
             yield Problem(path, "rule", "a rule must say yes: `default satisfied := false`, and when it is true")
-        for asked in (
-            f"\n\t{rule}.satisfied\n",
-            f"\n\tcount({rule}.deny) == 0\n",
-            f'"{rule}": {{"satisfied": {rule}.satisfied, "deny": {rule}.deny}}',
-        ):
-            if asked not in release:
-                yield Problem(_RELEASE, "rule", f"the rule {rule} is not asked: {asked.strip()}")
+        if f'"{rule}": {{"yes": rules.{rule}.satisfied, "no": rules.{rule}.deny}}' not in release:
+            yield Problem(_RELEASE, "rule", f'the rule {rule} is not asked: "{rule}": {{"yes": rules.{rule}.satisfied, "no": rules.{rule}.deny}},')
 
 
 def given_codes(policies: PolicySet) -> dict[str, str]:

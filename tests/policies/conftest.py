@@ -1,4 +1,4 @@
-"""Both engines on the shipped policies; the real OPA as a server of its own, fed with our bundle."""
+"""Every engine on the shipped policies; the real OPA as a server of its own, fed with our bundle."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from broker.policy import bundle
+from broker.policy.compiled import CompiledEvaluator, found
 from broker.policy.embedded import EmbeddedEvaluator
 from broker.policy.engine import PolicyEngine
 from broker.policy.opa_server import OpaServerEvaluator
@@ -51,7 +52,7 @@ def opa_url(opa, policies, tmp_path_factory):
     url = f"http://127.0.0.1:{free_port()}"
     address = url.removeprefix("http://")
     server = subprocess.Popen(
-        [opa, "run", "--server", "--addr", address, "--log-level", "error", "--disable-telemetry", "--bundle", str(file)],
+        [opa, "run", "--server", "--addr", address, "--log-level", "error", "--skip-version-check", "--bundle", str(file)],
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -84,7 +85,15 @@ def opa_server(opa_url, policies):
     return PolicyEngine(OpaServerEvaluator(opa_url, token=None, timeout=5), policies)
 
 
-@pytest.fixture(params=["embedded", pytest.param("opa_server", marks=pytest.mark.opa)])
+@pytest.fixture(scope="session")
+def compiled(policies):
+    """The policies as OPA compiled them, which the broker ships."""
+    module = found(policies, policies.folder)
+    assert module is not None, "run `broker policy compile`"
+    return PolicyEngine(CompiledEvaluator(policies, module), policies)
+
+
+@pytest.fixture(params=["embedded", "compiled", pytest.param("opa_server", marks=pytest.mark.opa)])
 def engine(request):
     """Each engine in turn."""
     return request.getfixturevalue(request.param)

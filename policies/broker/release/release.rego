@@ -8,16 +8,7 @@ package broker.release
 import data.broker.lib.facts
 import data.broker.release.cuts
 import data.broker.release.plan
-import data.broker.release.rules.basis
-import data.broker.release.rules.consent
-import data.broker.release.rules.emergency
-import data.broker.release.rules.grant
-import data.broker.release.rules.necessity
-import data.broker.release.rules.purpose
-import data.broker.release.rules.recipient
-import data.broker.release.rules.residency
-import data.broker.release.rules.sensitive
-import data.broker.release.rules.workforce
+import data.broker.release.rules
 
 default emergency_declared := false
 
@@ -25,83 +16,61 @@ default emergency_declared := false
 # title: A declared emergency is judged by its own set of rules, chosen by this fact
 emergency_declared if facts.request.emergency == true
 
+# METADATA
+# title: What each rule says that must say yes in every case; a new rule is one line here
+# description: A rule whose file is missing leaves all of this undefined, and then nothing is allowed.
+always := {
+	"basis": {"yes": rules.basis.satisfied, "no": rules.basis.deny},
+	"consent": {"yes": rules.consent.satisfied, "no": rules.consent.deny},
+	"necessity": {"yes": rules.necessity.satisfied, "no": rules.necessity.deny},
+	"purpose": {"yes": rules.purpose.satisfied, "no": rules.purpose.deny},
+	"recipient": {"yes": rules.recipient.satisfied, "no": rules.recipient.deny},
+	"residency": {"yes": rules.residency.satisfied, "no": rules.residency.deny},
+	"sensitive": {"yes": rules.sensitive.satisfied, "no": rules.sensitive.deny},
+	"workforce": {"yes": rules.workforce.satisfied, "no": rules.workforce.deny},
+}
+
+# METADATA
+# title: On whose word it rests, a person's approval or a declared emergency, which lifts the approval alone
+word := {"grant": {"yes": rules.grant.satisfied, "no": rules.grant.deny}} if emergency_declared == false
+
+word := {"emergency": {"yes": rules.emergency.satisfied, "no": rules.emergency.deny}} if emergency_declared
+
+# METADATA
+# title: What each rule says that is required here
+verdicts := object.union(always, word)
+
+# METADATA
+# title: The rules that say yes and do not say no
+agreeing := [rule |
+	some rule in object.keys(verdicts)
+	verdicts[rule].yes == true
+	count(verdicts[rule].no) == 0
+]
+
 default allow := false
 
 # METADATA
 # title: Every rule says yes, and none says no
 allow if {
-	emergency_declared == false
-	grant.satisfied
-	count(grant.deny) == 0
-	always_required
-}
-
-# METADATA
-# title: In a declared emergency the rule emergency stands in for the rule grant
-allow if {
-	emergency_declared
-	emergency.satisfied
-	count(emergency.deny) == 0
-	always_required
-}
-
-default always_required := false
-
-# METADATA
-# title: The rules that must say yes in every case
-always_required if {
-	basis.satisfied
-	consent.satisfied
-	necessity.satisfied
-	purpose.satisfied
-	recipient.satisfied
-	residency.satisfied
-	sensitive.satisfied
-	workforce.satisfied
-	count(basis.deny) == 0
-	count(consent.deny) == 0
-	count(necessity.deny) == 0
-	count(purpose.deny) == 0
-	count(recipient.deny) == 0
-	count(residency.deny) == 0
-	count(sensitive.deny) == 0
-	count(workforce.deny) == 0
-}
-
-# METADATA
-# title: The names of the rules that must say yes
-required := ["basis", "consent", "grant", "necessity", "purpose", "recipient", "residency", "sensitive", "workforce"] if emergency_declared == false
-
-required := ["basis", "consent", "emergency", "necessity", "purpose", "recipient", "residency", "sensitive", "workforce"] if emergency_declared
-
-# METADATA
-# title: What each rule says, for the reasons of a refusal
-verdicts := {
-	"basis": {"satisfied": basis.satisfied, "deny": basis.deny},
-	"consent": {"satisfied": consent.satisfied, "deny": consent.deny},
-	"emergency": {"satisfied": emergency.satisfied, "deny": emergency.deny},
-	"grant": {"satisfied": grant.satisfied, "deny": grant.deny},
-	"necessity": {"satisfied": necessity.satisfied, "deny": necessity.deny},
-	"purpose": {"satisfied": purpose.satisfied, "deny": purpose.deny},
-	"recipient": {"satisfied": recipient.satisfied, "deny": recipient.deny},
-	"residency": {"satisfied": residency.satisfied, "deny": residency.deny},
-	"sensitive": {"satisfied": sensitive.satisfied, "deny": sensitive.deny},
-	"workforce": {"satisfied": workforce.satisfied, "deny": workforce.deny},
+	count(always) > 0
+	count(word) == 1
+	count(agreeing) == count(verdicts)
 }
 
 # METADATA
 # title: Why not, as codes
 codes contains code if {
-	some rule in required
-	some code in verdicts[rule].deny
+	some rule in object.keys(verdicts)
+	some code in verdicts[rule].no
 }
 
 # METADATA
 # title: A rule that said neither yes nor no is undetermined
 codes contains code if {
-	some rule in required
-	verdicts[rule].satisfied == false
-	count(verdicts[rule].deny) == 0
+	some rule in object.keys(verdicts)
+	verdicts[rule].yes == false
+	count(verdicts[rule].no) == 0
 	code := concat(".", [rule, "undetermined"])
 }
 

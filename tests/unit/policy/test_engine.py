@@ -144,7 +144,7 @@ def test_policies_that_can_not_be_compiled_fail_at_start(policies, capfd):
 
 def test_the_engine_that_the_settings_name():
     embedded = service.build_engine(Settings())
-    assert (embedded.name, embedded.blocking) == ("embedded", False)
+    assert (embedded.name, embedded.blocking) == ("compiled", False)
     server = service.build_engine(Settings(policy_engine="opa", opa_token=SecretStr("t")))
     assert (server.name, server.blocking) == ("opa", True)
     assert embedded.revision == server.revision == service.loaded(ROOT / "policies").revision
@@ -155,7 +155,7 @@ def test_policies_that_break_their_own_rules_make_no_engine(tmp_path):
 
     shutil.copytree(ROOT / "policies", tmp_path / "policies")
     file = tmp_path / "policies" / "broker" / "release" / "release.rego"
-    file.write_text(file.read_text(encoding="utf-8").replace("\tcount(consent.deny) == 0\n", ""), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("rules.consent.deny", "rules.grant.deny"), encoding="utf-8")
     with pytest.raises(PolicyUnusable) as raised:
         service.build_engine(Settings(policies=tmp_path / "policies"))
     assert [problem.code for problem in raised.value.problems] == ["rule"]
