@@ -18,6 +18,9 @@ import orjson
 
 from broker.errors import Invalid, Problem
 
+#: What each resource needs of the patient's consents: one that permits it, that none denies it, or nothing (the law overrides a refusal).
+CONSENTS = ("required", "unless-refused", "overridden")
+
 #: HL7 v3 Confidentiality, least confidential first. A ceiling lets through its own rank and those before it.
 CONFIDENTIALITY = ("U", "L", "M", "N", "R", "V")
 
@@ -84,6 +87,7 @@ class ReleasePlan:
     profile: str = ""
     #: Residual consent rules that a plan may carry along. Whoever applies the plan must apply them to each resource (``consent.residual``).
     consent: tuple[dict[str, Any], ...] = ()
+    consents: str = CONSENTS[0]
 
     @classmethod
     def from_json(cls, form: Any) -> ReleasePlan:
@@ -96,6 +100,7 @@ class ReleasePlan:
             "types": {name: each.to_json() for name, each in self.types.items()},
             "labels": {"deny": sorted(self.deny_labels), "ceiling": self.ceiling},
             "consent": list(self.consent),
+            "consents": self.consents,
             "obligations": list(self.obligations),
             "limits": self.limits,
             "profile": self.profile,
@@ -143,12 +148,15 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def plan(self, form: Any) -> ReleasePlan:
-        known = ("types", "labels", "consent", "obligations", "limits", "profile")
+        known = ("types", "labels", "consent", "consents", "obligations", "limits", "profile")
         top = self._object(form, "", known)
         labels = self._object(top.get("labels"), "labels", ("deny", "ceiling"))
         ceiling = labels.get("ceiling")
         if ceiling not in CONFIDENTIALITY:
             self._add("labels.ceiling", "ceiling", f"must be one of {', '.join(CONFIDENTIALITY)}")
+        consents = top.get("consents", CONSENTS[0])
+        if consents not in CONSENTS:
+            self._add("consents", "consents", f"must be one of {', '.join(CONSENTS)}")
         limits = top.get("limits", {})
         if not isinstance(limits, dict):
             self._add("limits", "type", "must be an object")
@@ -159,7 +167,7 @@ class _Reader:
         deny = frozenset(self._strings(labels.get("deny", []), "labels.deny"))
         obligations = tuple(each for _, each in self._objects(top.get("obligations", []), "obligations"))
         consent = tuple(each for _, each in self._objects(top.get("consent", []), "consent"))
-        plan = None if self.problems else ReleasePlan(types, deny, str(ceiling), obligations, limits, profile, consent)
+        plan = None if self.problems else ReleasePlan(types, deny, str(ceiling), obligations, limits, profile, consent, str(consents))
         if plan is None or not self._writable(plan):
             raise PlanInvalid("The release plan has the wrong shape.", problems=tuple(self.problems))
         return plan

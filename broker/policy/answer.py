@@ -58,6 +58,8 @@ class _Plan(_Wire):
     windows: _Windows
     labels: _Labels
     limits: _Limits
+    #: What each resource needs of the patient's consents. Policies that were written before it said so let go what a consent permits.
+    consent: Literal["required", "unless-refused", "overridden"] = "required"
 
 
 class _Reason(_Wire):
@@ -109,6 +111,7 @@ def _plan(plan: _Plan, obligations: tuple[dict[str, Any], ...]) -> dict[str, Any
     return {
         "types": {name: _type(name, plan.types[name], plan.windows) for name in sorted(plan.types)},
         "labels": {"deny": sorted(set(plan.labels.deny)), "ceiling": plan.labels.ceiling},
+        "consents": plan.consent,
         "obligations": list(obligations),
         "limits": {name: value for name, value in msgspec.to_builtins(plan.limits).items() if value is not None},
         "profile": plan.profile,

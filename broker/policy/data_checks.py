@@ -36,6 +36,18 @@ def _purposes(data: Data) -> Found:
         yield f"profile_index.json#/{code}", "purposes that are judged and purposes with profiles must be the same"
 
 
+def _implied(data: Data) -> Found:
+    implied = data["implied_consent"]
+    judged = {row["judged_as"] for row in data["purposes"].values()}
+    for name, row in implied["policies"].items():
+        if not {*row["purposes"]} <= judged:
+            yield f"implied_consent.json#/policies/{name}", "carries a purpose that nothing is judged as"
+    for table in ("relationships", "kinds", "organizations"):
+        for key, name in implied[table].items():
+            if name not in implied["policies"]:
+                yield f"implied_consent.json#/{table}/{key}", "names a policy that is not listed"
+
+
 def _residency(data: Data) -> Found:
     judged = {row["judged_as"] for row in data["purposes"].values()}
     for code, row in data["transfer_routes"].items():
@@ -154,4 +166,4 @@ def _type(data: Data, resource: str, kept: dict[str, Any]) -> Iterator[str]:
             yield f"the transform of {path} touches nothing that is kept"
 
 
-_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _residency, _index, _classes, _elements, _sensitive, _profiles)
+_CHECKS: tuple[Callable[[Data], Found], ...] = (_purposes, _implied, _residency, _index, _classes, _elements, _sensitive, _profiles)

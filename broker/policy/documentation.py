@@ -110,6 +110,18 @@ def _tables(policies: PolicySet) -> Iterator[str]:
         needed = " · ".join("yes" if row["consent_required"][where] else "no" for where in ("internal", "external"))
         overrides = "yes" if row["overrides_refusal"] else "no"
         yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {overrides} |"
+    yield from _implied(data["implied_consent"])
+
+
+def _implied(implied: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## Where no consent speaks\n"
+    yield "Asked only where the lawful basis needs no consent and its law overrides no refusal: is a patient who said nothing to be asked first?"
+    yield "The recipient's id goes before its kind, and its kind before its relationship (`data/implied_consent.json`; IHE PCF 53.2.1).\n"
+    yield "| policy | 中文 | IHE PCF | purposes without a consent | holds for |\n|---|---|---|---|---|"
+    for code, row in sorted(implied["policies"].items()):
+        held = [f"{table}: {key}" for table in ("relationships", "kinds", "organizations") for key, name in implied[table].items() if name == code]
+        uri = row["uri"].rsplit("/", 1)[-1]
+        yield f"| `{code}` | {row['name']['zh']} | `{uri}` | {', '.join(row['purposes']) or 'none'} | {', '.join(held) or '—'} |"
 
 
 def _qualifications(data: Mapping[str, Any]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import psycopg
 from broker.consent import service as consent
 from broker.consent.residual import Residual, ResourceGate, Use, facts_for, gate_for
 from broker.crypto import Keys
+from broker.fhir.plan import ReleasePlan
 from broker.policy.facts import ConsentFacts
 from broker.records import service as records
 
@@ -42,6 +43,16 @@ async def consented(
     if gate.anchors_needed:
         gate = gate_for(residuals, use, (await _anchored(cursor, keys, vault, gate)).get)
     return Consented(facts_for(residuals, use, vault.epoch), gate)
+
+
+def bound(plan: ReleasePlan, gate: ResourceGate) -> tuple[ResourceGate, bool]:
+    """The gate as policy says that it holds (``ReleasePlan.consents``), and whether silence withholds.
+
+    Where the law that makes the basis overrides a refusal, no consent is asked; a resource without a label still stays behind.
+    """
+    if plan.consents == "overridden":
+        return ResourceGate(()), False
+    return gate, plan.consents != "unless-refused"
 
 
 async def _anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: ResourceGate) -> dict[str, frozenset[str]]:

@@ -23,7 +23,7 @@ from broker.fhir.plan import ReleasePlan
 from broker.identity import service as identity
 from broker.records import service as records
 from broker.release import collect
-from broker.release.consents import consented
+from broker.release.consents import bound, consented
 from broker.release.query import Wanted
 from broker.release.service import Parts
 
@@ -64,5 +64,5 @@ async def _page(
         residuals = await consent.residuals(cursor, vault)
         said = await consented(cursor, parts.keys, vault, residuals, lineage=lineage, purpose=terms.purpose, at=at)
         wanted = Wanted(patient=vault.fhir_id, everything=True, path="preview")
-        order = collect.Order(plan, vault, said.gate, terms.lawful_basis == "consent", terms.recipient, wanted, None)
+        order = collect.Order(plan, vault, *bound(plan, said.gate), terms.recipient, wanted, None)
         return await collect.page(cursor, parts.keys, order)

@@ -40,9 +40,8 @@ from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
 from broker.policy.service import INSERT_DECISION, LiveEngine, row_of
 from broker.records import service as records
-from broker.release import collect, outcome, paging, query, recognition
+from broker.release import collect, consents, outcome, paging, query, recognition
 from broker.release.answers import Form, Kind, Ready, Refusal
-from broker.release.consents import consented
 from broker.release.facts import facts_of
 from broker.release.plans import plan_of
 from broker.release.query import Wanted
@@ -258,7 +257,7 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
         return refused(Kind.REFUSED, "patient.unknown")
     common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
-    said = await consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
+    said = await consents.consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
     # Staff and the like are let go for the sake of what names them, so that the plan must say of that, too, what may leave.
     types = () if collect.names_shared(wanted) else wanted.types
     facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=types)
@@ -292,9 +291,9 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
     # A grant without limit is counted once, at its first release: a row that every release had to write would make them queue.
     counted = grant.grant.releases_limit is not None or grant.grant.releases_used == 0
     narrowed = query.narrowed(wanted, caller.narrowed(_letter(ask.form)))
+    gate, consent_required = consents.bound(plan, said.gate)
     return Permitted(
-        common, decision, plan, vault, said.gate, grant.request.lawful_basis == "consent", counted, bound, after, grant.recipient.id, narrowed,
-        caller.encryption_jwk,
+        common, decision, plan, vault, gate, consent_required, counted, bound, after, grant.recipient.id, narrowed, caller.encryption_jwk,
     )  # fmt: skip
 
 

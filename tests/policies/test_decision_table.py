@@ -2,7 +2,7 @@
 
 A row of ``decision_table.json``: ``start`` (an example), ``change`` (other values at dotted paths), ``reasons`` (empty: it is
 permitted), and of the plan what the row is about: ``types``, ``elements``, ``codes``, ``categories``, ``transforms`` of a type,
-``period`` ``[start, end]``, ``deny`` labels, ``ceiling``, ``limits``, ``profile``.
+``period`` ``[start, end]``, ``deny`` labels, ``ceiling``, ``limits``, ``profile``, ``consents``.
 """
 
 import json
@@ -50,6 +50,7 @@ def compare(plan, row):
         ("ceiling", plan["labels"]["ceiling"]),
         ("limits", plan["limits"]),
         ("profile", plan["profile"]),
+        ("consents", plan["consents"]),
     ):
         if part in row:
             assert found == row[part]

@@ -110,6 +110,7 @@ decision := {
 		"types": plan.types,
 		"windows": plan.windows,
 		"labels": {"deny": plan.denied_labels, "ceiling": plan.ceiling},
+		"consent": plan.consent,
 		"limits": {"retention_days": plan.retention_days, "releases": plan.releases},
 	},
 	"obligations": plan.obligations,

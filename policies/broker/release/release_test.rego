@@ -9,7 +9,7 @@ test_a_good_case_is_permitted_with_a_plan if {
 	answer := release.decision with input as examples.release({})
 	answer.allow == true
 	answer.reasons == []
-	object.keys(answer.plan) == {"profile", "types", "windows", "labels", "limits"}
+	object.keys(answer.plan) == {"profile", "types", "windows", "labels", "limits", "consent"}
 	answer.input_hash_echo == "h"
 	answer.revision == data.broker.policy_set.revision
 	answer.necessity == {}

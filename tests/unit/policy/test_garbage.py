@@ -138,6 +138,7 @@ POSSIBLE = {
     "plan.limits.releases = 1",
     "plan.limits.releases = 0",
     "plan.profile = 'true'",
+    "plan.consent = '<lost>'",  # Then it is the strictest.
     "obligations = []",
     "necessity = {'x': 1}",
     "plan.types.Observation.codes = []",

@@ -52,6 +52,22 @@ purpose := data.broker.purposes[request.purpose]
 basis := data.broker.lawful_bases[request.lawful_basis]
 
 # METADATA
+# title: The name of the policy that holds for this recipient where no consent speaks; by its id, else its kind, else its relationship
+implied_id := object.get(
+	data.broker.implied_consent.organizations,
+	recipient.id,
+	object.get(
+		data.broker.implied_consent.kinds,
+		recipient.kind,
+		data.broker.implied_consent.relationships[recipient.relationship],
+	),
+)
+
+# METADATA
+# title: The purposes that this policy lets go without a consent
+implied_purposes := data.broker.implied_consent.policies[implied_id].purposes
+
+# METADATA
 # title: The name of the least-necessary profile that applies; undefined where there is none, and then nothing leaves
 profile_id := data.broker.profile_index[purpose.judged_as][recipient.kind][recipient.relationship]
 

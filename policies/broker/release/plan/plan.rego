@@ -330,6 +330,35 @@ ceiling := facts.profile.ceiling if count(lifted) == 0
 ceiling := facts.profile.lifted_ceiling if count(lifted) > 0
 
 # METADATA
+# title: What each resource needs of the patient's consents
+# description: >-
+#   `required`: a consent that permits it. `unless-refused`: that none denies it. `overridden`: nothing, since the law that makes the basis
+#   overrides a refusal. Whoever applies the plan asks the patient's consents about each resource by this word.
+consent := "required" if asks_consent == true
+
+consent := "required" if {
+	asks_consent == false
+	facts.basis.overrides_refusal == false
+	carried := facts.purpose.judged_as in facts.implied_purposes
+	carried == false
+}
+
+consent := "unless-refused" if {
+	asks_consent == false
+	facts.basis.overrides_refusal == false
+	facts.purpose.judged_as in facts.implied_purposes
+}
+
+consent := "overridden" if {
+	asks_consent == false
+	facts.basis.overrides_refusal == true
+}
+
+# METADATA
+# title: Whether the basis needs a consent for this recipient
+asks_consent := facts.basis.consent_required[facts.recipient.relationship]
+
+# METADATA
 # title: What the recipient must do, with the days after which the data are deleted
 obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days": retention_days}])
 

@@ -131,6 +131,30 @@ test_a_plan_lifts_nothing_without_grounds if {
 	plan.denied_labels == data.broker.sensitive.deny with input as examples.release(changes)
 }
 
+test_a_basis_that_needs_consent_lets_go_only_what_one_permits if {
+	plan.consent == "required" with input as examples.release({})
+	plan.consent == "required" with input as examples.release({"/request/lawful_basis": "contract"})
+	plan.consent == "required" with input as examples.release({"/recipient/relationship": "internal"})
+}
+
+test_a_basis_that_needs_none_lets_go_what_nobody_refused if {
+	inside := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal"}
+	plan.consent == "unless-refused" with input as examples.release(inside)
+	plan.consent == "unless-refused" with input as examples.emergency({})
+}
+
+test_where_the_recipient_is_to_ask_first_silence_withholds_each_resource if {
+	inside := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal"}
+	plan.consent == "required" with input as examples.release(inside) with data.broker.implied_consent.organizations as {"shengli": "deny"}
+	plan.consent == "required" with input as examples.emergency({}) with data.broker.implied_consent.organizations as {"shengli": "deny"}
+}
+
+test_a_law_that_overrides_a_refusal_overrides_it_for_each_resource if {
+	duty := {"/request/purpose": "PUBHLTH", "/request/lawful_basis": "statutory_duty"}
+	plan.consent == "overridden" with input as examples.release(duty)
+	plan.consent == "overridden" with input as examples.release(duty) with data.broker.implied_consent.organizations as {"shengli": "deny"}
+}
+
 test_deletion_is_always_an_obligation if {
 	{"code": "DELAU", "days": 30} in plan.obligations with input as examples.release({})
 	{"code": "DELAU", "days": 365} in plan.obligations with input as examples.release({"/request/retention_days": null})

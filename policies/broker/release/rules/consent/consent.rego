@@ -1,10 +1,11 @@
 # METADATA
 # title: Consent
 # description: >-
-#   Where the basis needs consent, one in force must permit this use. A refusal binds whatever the basis,
-#   unless the law that makes the basis overrides it; so does a consent that could not be understood.
+#   Where the basis needs consent, one in force must permit this use. Where it needs none and no consent speaks, the policy that is
+#   implied for the recipient must carry the purpose (data/implied_consent.json): some may be opted out of, others must be opted in to.
+#   A refusal binds whatever the basis, unless the law that makes the basis overrides it; so does a consent that could not be understood.
 # custom:
-#   law: PIPL 13-15, 23, 29
+#   law: PIPL 13-15, 23, 29; IHE PCF 53.2.1
 package broker.release.rules.consent
 
 import data.broker.lib.facts
@@ -20,10 +21,11 @@ satisfied if {
 }
 
 # METADATA
-# title: The basis needs no consent, and none refuses
+# title: The basis needs no consent, none refuses, and the policy implied for the recipient carries the purpose
 satisfied if {
 	facts.basis.consent_required[facts.recipient.relationship] == false
 	facts.consent.base == "silent"
+	facts.purpose.judged_as in facts.implied_purposes
 	unrefused
 	current
 }
@@ -61,6 +63,18 @@ current if facts.at <= facts.consent.valid_until
 deny contains "consent.missing" if {
 	facts.basis.consent_required[facts.recipient.relationship] == true
 	facts.consent.base == "silent"
+}
+
+# METADATA
+# title: The basis needs no consent, but what is implied for this recipient is to ask first
+# custom:
+#   code: consent.opt-in
+deny contains "consent.opt-in" if {
+	facts.basis.consent_required[facts.recipient.relationship] == false
+	facts.basis.overrides_refusal == false
+	facts.consent.base == "silent"
+	carried := facts.purpose.judged_as in facts.implied_purposes
+	carried == false
 }
 
 # METADATA

@@ -57,6 +57,65 @@ test_a_statutory_duty_overrides if {
 	}
 }
 
+test_what_is_implied_for_a_recipient_may_be_to_ask_first if {
+	asked := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal", "/consent/base": "silent"}
+	every policy in ["all-normal", "basic-normal"] {
+		consent.satisfied with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": policy}
+		count(consent.deny) == 0 with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": policy}
+	}
+	every policy in ["break-glass-only", "deny"] {
+		not consent.satisfied with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": policy}
+		consent.deny == {"consent.opt-in"} with input as examples.release(asked)
+			with data.broker.implied_consent.organizations as {"shengli": policy}
+	}
+}
+
+test_the_id_goes_before_the_kind_and_the_kind_before_the_relationship if {
+	asked := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal", "/recipient/kind": "research", "/consent/base": "silent"}
+	consent.deny == {"consent.opt-in"} with input as examples.release(asked)
+	consent.satisfied with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": "all-normal"}
+	not consent.satisfied with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": "no such policy"}
+}
+
+test_a_policy_that_carries_treatment_alone_carries_no_payment if {
+	paying := {
+		"/request/purpose": "HPAYMT", "/request/lawful_basis": "contract",
+		"/recipient/relationship": "internal", "/consent/base": "silent",
+	}
+	consent.satisfied with input as examples.release(paying)
+	consent.deny == {"consent.opt-in"} with input as examples.release(paying)
+		with data.broker.implied_consent.organizations as {"shengli": "basic-normal"}
+}
+
+test_what_is_implied_never_stands_in_for_a_consent_that_the_law_wants if {
+	every basis in ["consent", "contract"] {
+		asked := {"/request/lawful_basis": basis, "/consent/base": "silent"}
+		not consent.satisfied with input as examples.release(asked) with data.broker.implied_consent.organizations as {"shengli": "all-normal"}
+		consent.deny == {"consent.missing"} with input as examples.release(asked)
+			with data.broker.implied_consent.organizations as {"shengli": "all-normal"}
+	}
+}
+
+test_an_explicit_consent_goes_before_what_is_implied if {
+	permitted := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal"}
+	consent.satisfied with input as examples.release(permitted) with data.broker.implied_consent.organizations as {"shengli": "deny"}
+	refused := {"/request/lawful_basis": "contract", "/recipient/relationship": "internal", "/consent/base": "deny", "/consent/refused": true}
+	consent.deny == {"consent.denied", "consent.refused"} with input as examples.release(refused)
+		with data.broker.implied_consent.organizations as {"shengli": "all-normal"}
+}
+
+test_an_emergency_outside_needs_no_consent_unless_it_is_to_be_asked_for if {
+	silent := {"/consent/base": "silent"}
+	consent.satisfied with input as examples.emergency(silent)
+	consent.deny == {"consent.opt-in"} with input as examples.emergency(silent)
+		with data.broker.implied_consent.organizations as {"shengli": "deny"}
+}
+
+test_a_law_that_overrides_a_refusal_does_not_ask_what_is_implied if {
+	duty := {"/request/purpose": "PUBHLTH", "/request/lawful_basis": "statutory_duty", "/consent/base": "silent"}
+	consent.satisfied with input as examples.release(duty) with data.broker.implied_consent.organizations as {"shengli": "deny"}
+}
+
 test_an_answer_holds_until_its_nearest_edge if {
 	consent.satisfied with input as examples.release({"/consent/valid_until": examples.now})
 	not consent.satisfied with input as examples.release({"/consent/valid_until": examples.now - 1})
