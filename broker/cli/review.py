@@ -1,4 +1,4 @@
-"""``broker review``: the figures of a quarter, on the terminal and as JSON."""
+"""``broker review``: the review of a quarter, on the terminal and as files: what the console and the API show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from broker.crypto import load_keys
 from broker.database import Database, server_url
+from broker.records import service as records
 from broker.review import service
 from broker.settings import settings
 
@@ -26,7 +28,7 @@ def review(
     lang: Annotated[str | None, typer.Option("--lang", help="Languages of the text, such as `zh` or `zh,en`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON document instead of the text.")] = False,
 ) -> None:
-    """The figures of a quarter: applications, decisions, releases, refusals, feedback. The same inputs give the same bytes."""
+    """The review of a quarter: figures, sample, findings, corrective actions, access rights, signatures. The same inputs give the same bytes."""
     chosen = settings()
     languages = [name.strip() for name in (lang or chosen.language).split(",")]
     if not set(languages) <= set(service.LANGUAGES):
@@ -36,9 +38,14 @@ def review(
     except service.NoSuchQuarter as error:
         _fail(f"{error.title(chosen.language)} {error.help(chosen.language)}")
     database = Database(server_url(chosen), "broker_web", pool=0)
+    keys = load_keys(chosen, seals=False)
     try:
         with database.transaction() as session:
-            document = service.compiled(session, wanted, feedback_days=chosen.feedback_days)
+            records.check_keys(session, keys)
+            laid = service.workbench.laid(session, wanted)
+            figures = {} if laid else service.compiled(session, wanted, feedback_days=chosen.feedback_days)
+            document = service.workbench.whole(session, keys, wanted, figures)
+            signed = service.workbench.signatures(session, wanted)
             hospital = service.hospital_names(session, chosen.hospital)
     finally:
         database.dispose()
@@ -50,7 +57,7 @@ def review(
             (out / f"review-{wanted}.{name}.txt").write_text(text, encoding="utf-8")
             (out / f"review-{wanted}.{name}.xlsx").write_bytes(service.as_xlsx(document, name, hospital[name]))
             if service.fonts_there():
-                (out / f"review-{wanted}.{name}.pdf").write_bytes(service.as_pdf(document, name, hospital[name]))
+                (out / f"review-{wanted}.{name}.pdf").write_bytes(service.as_pdf(document, name, hospital[name], signed))
         if not service.fonts_there():
             typer.echo("no PDF: no font with Chinese is installed (Debian: fonts-noto-cjk)", err=True)
     typer.echo(service.as_json(document) if as_json else "\n".join(texts.values()), nl=False)

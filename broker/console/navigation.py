@@ -34,12 +34,16 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ, group=N_("Look back")),
     Entry("/console/events", N_("Events"), action=Action.LOG_READ),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
+    Entry("/console/access", N_("Access rights"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ, group=N_("Registers")),
     Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),
     Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
+    Entry("/console/qualifications", N_("Qualifications"), action=Action.WORKFORCE_READ),
+    Entry("/console/training", N_("Training"), action=Action.WORKFORCE_READ),
     Entry("/console/terms", N_("Terms of use"), roles=(Role.DEPARTMENT_HEAD,)),
     Entry("/console/inbox", N_("Messages to me"), group=N_("For me")),
     Entry("/console/concerns", N_("Suggestions and complaints")),
+    Entry("/console/credentials", N_("My licences and training")),
     Entry("/console/account", N_("My account")),
 )
 

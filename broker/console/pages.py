@@ -66,6 +66,12 @@ DONE = {
     "consultation-close": N_("The consultation has ended; nothing leaves any more."),
     "consultation-follow-up": N_("The follow-up is on record."),
     "consultation-cancel": N_("Cancelled; nothing leaves under this exchange any more."),
+    "entered": N_("Entered."),
+    "finding": N_("The finding is written down."),
+    "action": N_("The corrective action is entered; its owner finds it among their own."),
+    "signed": N_("Signed. What was signed can't be changed any more."),
+    "access-begun": N_("Asked. Heads and information managers are told; what nobody answers for is revoked."),
+    "answered-access": N_("Your answers are on record. What is to be revoked goes tonight."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }

@@ -1,111 +1,165 @@
-"""The quarter's figures as charts with a table beside each, for whoever reviews and whoever supervises (RS-7.1)."""
+"""The review's workbench: figures, the drawn sample with its checklists, findings, corrective actions, two signatures, the files (RS-7.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
+from sqlmodel import Session
 
 from broker import clock
-from broker.console import vocabulary
+from broker.console import charts, words
 from broker.console.desk import Desk
-from broker.console.door import Visitor, require
+from broker.console.door import Form, Posted, Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import HEADERS, Pages, text
+from broker.console.pages import HEADERS, Pages, text, to
 from broker.console.tables import Ask
 from broker.database import SessionDep
+from broker.errors import BrokerError, Invalid, Problem, Unavailable
+from broker.identity import service as identity
 from broker.identity.access import Action
+from broker.identity.models import Person
+from broker.incidents import service as incidents
 from broker.review import service as review
 
 Reader = Annotated[Visitor, Depends(require(Action.REVIEW_READ))]
+Writer = Annotated[Visitor, Depends(require(Action.REVIEW_WRITE))]
+Handler = Annotated[Visitor, Depends(require(Action.INCIDENT_HANDLE))]
 
 #: Quarters that can be chosen, the present one and those before it.
 BACK = 8
+LONGEST = 4000
 
-#: Bars that a chart shows; the table beside it has every row.
-BARS = 12
-WIDTH, ORIGIN, LINE = 560, 200, 26
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar of a chart, in the chart's own units."""
-
-    label: str
-    value: str
-    x: int
-    y: int
-    width: int
-
-    @property
-    def label_x(self) -> int:
-        """Where its name ends."""
-        return self.x - 8
-
-    @property
-    def text_y(self) -> int:
-        """The line on which its words stand."""
-        return self.y + 13
-
-    @property
-    def value_x(self) -> int:
-        """Where its number begins."""
-        return self.x + self.width + 6
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Bars, and the table that says the same."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    bars: Sequence[Bar]
-    width: int = WIDTH
-    origin: int = ORIGIN
-
-    @property
-    def height(self) -> int:
-        """As many lines as there are bars."""
-        return max(1, len(self.bars)) * LINE
+MEDIA = {
+    "json": "application/json",
+    "pdf": "application/pdf",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
-    """The page, and the document behind it."""
+    """The page, its forms, and the files."""
     router = APIRouter()
+
+    def document(session: Session, quarter: review.Quarter) -> dict[str, Any]:
+        """As it was laid down, or as it stands."""
+        laid = review.workbench.laid(session, quarter)
+        figures = {} if laid else review.compiled(session, quarter, feedback_days=desk.settings.feedback_days)
+        return review.workbench.whole(session, desk.keys, quarter, figures)
 
     @router.get("/console/reviews")
     def reviews(request: Request, who: Reader, session: SessionDep) -> Response:
-        del who
-        spoken, ask = pages.language(request), Ask.of(request)
         known = quarters()
-        chosen = review.Quarter.parse(ask.one_of("quarter", known, known[0]))
-        document = review.compiled(session, chosen, feedback_days=desk.settings.feedback_days)
-        if ask.one_of("format", ("json",)):
-            headers = {**HEADERS, "Content-Disposition": f'attachment; filename="review-{chosen}.json"'}
-            return Response(review.as_json(document), media_type="application/json", headers=headers)
-        figures = review.lines(document, spoken)
+        return show(request, who, session, review.Quarter.parse(Ask.of(request).one_of("quarter", known, known[0])))
+
+    def show(request: Request, who: Visitor, session: Session, chosen: review.Quarter, error: BrokerError | None = None) -> Response:
+        spoken, made = pages.language(request), document(session, chosen)
+        signed = review.workbench.signatures(session, chosen)
+        part = next((one for one in review.workbench.SIGNING if one in who.caller.roles), None)
+        over = clock.now() >= chosen.until
+        people = sorted(identity.people(session), key=lambda one: one.username)
         return pages.show(
             request,
             "reviews.html",
+            status=error.status if error else 200,
+            error=error,
             quarter=str(chosen),
             review={"since": chosen.since.date(), "until": chosen.until.date()},
             smallest=review.SMALLEST,
-            quarters=[(one, one) for one in known],
-            tiles=[
-                (said(spoken, N_("applications")), document["applications"]["submitted"]),
-                (said(spoken, N_("approved")), document["applications"]["approved"]),
-                (said(spoken, N_("refused")), document["applications"]["refused"]),
-                (said(spoken, N_("resources sent")), document["releases"]["resources_sent"]),
-                (said(spoken, N_("resources held back")), document["releases"]["resources_held_back"]),
-                (said(spoken, N_("examinations avoided")), document["feedback"]["examinations_avoided"]),
-            ],
-            charts=[decided(document, spoken), *(chart(desk, name, rows, spoken) for name, rows in document["breakdowns"].items())],
-            figures=figures,
+            quarters=[(one, one) for one in quarters()],
+            tiles=_tiles(made, spoken),
+            charts=[charts.decided(made, spoken), *(charts.chart(desk, name, rows, spoken) for name, rows in made["breakdowns"].items())],
+            figures=review.lines(made, spoken),
+            sample=[_drawn(desk, one, spoken) for one in made.get("sample", ())],
+            checks=[pair[spoken == "zh"] for pair in review.CHECK_WORDS.values()],
+            findings=made.get("findings", ()),
+            actions=made.get("actions", ()),
+            access=made.get("access", ()),
+            digest=review.digest(made),
+            signed=signed,
+            parts=[one.value for one in review.workbench.SIGNING],
+            over=over,
+            laid=review.workbench.laid(session, chosen) is not None,
+            may_find=who.caller.may(Action.REVIEW_WRITE),
+            may_correct=who.caller.may(Action.INCIDENT_HANDLE),
+            sign_as=part.value if part and part.value not in signed and over else "",
+            severities=[(code, words.word(spoken, "finding", code)) for code in words.FINDING],
+            changes=[(code, words.word(spoken, "changes", code)) for code in words.CHANGES],
+            people=[(one.username, one.name) for one in people if one.status == "active"],
+            pdf=review.fonts_there(),
         )
+
+    @router.get("/console/reviews/{quarter}/report")
+    def report(request: Request, quarter: str, _who: Reader, session: SessionDep) -> Response:
+        chosen, spoken = review.Quarter.parse(quarter), pages.language(request)
+        form, made = Ask.of(request).one_of("form", tuple(MEDIA), "pdf"), document(session, chosen)
+        hospital = review.hospital_names(session, desk.settings.hospital)[spoken]
+        if form == "pdf" and not review.fonts_there():
+            raise Unavailable("No font with Chinese is installed.")
+        body: bytes | str
+        if form == "pdf":
+            body = review.as_pdf(made, spoken, hospital, review.workbench.signatures(session, chosen))
+        else:
+            body = review.as_xlsx(made, spoken, hospital) if form == "xlsx" else review.as_json(made)
+        name = f"review-{chosen}.{form}" if form == "json" else f"review-{chosen}.{spoken}.{form}"
+        return Response(body, media_type=MEDIA[form], headers={**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'})
+
+    def done(request: Request, who: Visitor, session: Session, quarter: str, act: Any) -> Response:
+        """Do it and show the page again, with what was wrong where something was."""
+        chosen = review.Quarter.parse(quarter)
+        try:
+            with session.begin_nested():
+                mark = act(chosen)
+        except BrokerError as error:
+            return show(request, who, session, chosen, error)
+        return to(f"/console/reviews?quarter={quote(str(chosen))}", done=mark)
+
+    @router.post("/console/reviews/{quarter}/findings")
+    def find(request: Request, quarter: str, form: Posted, who: Writer, session: SessionDep) -> Response:
+        def act(chosen: review.Quarter) -> str:
+            severity, about = _one_of(form, "severity", words.FINDING), form.one("application") or None
+            if about is not None and about not in {one["number"] for one in document(session, chosen).get("sample", ())}:
+                raise Invalid(problems=(Problem("/application", "unknown", "There is no such choice."),))
+            review.workbench.find(session, desk.keys, who.caller, chosen, severity=severity, text=_words(form, "text"), application=about)
+            return "finding"
+
+        return done(request, who, session, quarter, act)
+
+    @router.post("/console/reviews/{quarter}/actions")
+    def correct(request: Request, quarter: str, form: Posted, who: Handler, session: SessionDep) -> Response:
+        def act(chosen: review.Quarter) -> str:
+            found = [one["number"] for one in document(session, chosen).get("findings", ())]
+            incidents.open_action(
+                session, who.caller, source="finding", source_ref=_one_of(form, "finding", found), changes=_one_of(form, "changes", words.CHANGES),
+                title=_words(form, "title", most=200), owner=_person(session, form).id, due_on=_coming(form),
+            )  # fmt: skip
+            return "action"
+
+        return done(request, who, session, quarter, act)
+
+    @router.post("/console/reviews/{quarter}/signatures")
+    def sign(request: Request, quarter: str, form: Posted, who: Reader, session: SessionDep) -> Response:
+        def act(chosen: review.Quarter) -> str:
+            laid = review.workbench.laid(session, chosen)
+            figures = {} if laid else review.compiled(session, chosen, feedback_days=desk.settings.feedback_days)
+            review.workbench.sign(session, desk.keys, who.caller, chosen, figures, seen=form.one("digest"))
+            return "signed"
+
+        return done(request, who, session, quarter, act)
+
+    @router.post("/console/reviews/{quarter}/access")
+    def begin(request: Request, quarter: str, form: Posted, who: Writer, session: SessionDep) -> Response:
+        del form
+
+        def act(chosen: review.Quarter) -> str:
+            review.recertifying.begin(session, desk.keys, who.caller, chosen)
+            return "access-begun"
+
+        return done(request, who, session, quarter, act)
 
     return router
 
@@ -121,60 +175,54 @@ def quarters() -> list[str]:
     return found
 
 
-def decided(document: Mapping[str, Any], spoken: str) -> Chart:
-    """What became of the quarter's applications: totals, which point at nobody."""
-    counts = document["applications"]
-    rows = [
-        (said(spoken, title), counts[name] or 0)
-        for title, name in (
-            (N_("Submitted"), "submitted"),
-            (N_("Approved"), "approved"),
-            (N_("Approved in part"), "narrowed"),
-            (N_("Refused"), "refused"),
-        )
+def _tiles(made: Mapping[str, Any], spoken: str) -> list[tuple[str, Any]]:
+    return [
+        (said(spoken, N_("applications")), made["applications"]["submitted"]),
+        (said(spoken, N_("approved")), made["applications"]["approved"]),
+        (said(spoken, N_("refused")), made["applications"]["refused"]),
+        (said(spoken, N_("resources sent")), made["releases"]["resources_sent"]),
+        (said(spoken, N_("resources held back")), made["releases"]["resources_held_back"]),
+        (said(spoken, N_("examinations avoided")), made["feedback"]["examinations_avoided"]),
     ]
-    most = max((count for _, count in rows), default=0) or 1
-    bars = [
-        Bar(label, str(count), ORIGIN, place * LINE + 4, round((WIDTH - ORIGIN - 60) * count / most)) for place, (label, count) in enumerate(rows)
-    ]
-    columns = [said(spoken, N_("Outcome")), said(spoken, N_("Applications"))]
-    return Chart(said(spoken, N_("What became of the applications")), columns, [[label, str(count)] for label, count in rows], bars)
 
 
-def _name(desk: Desk, row: Mapping[str, Any], spoken: str) -> str:
-    """What a row of a breakdown is called: an organisation, a purpose, a data class or a resource type."""
-    key = str(row["key"])
-    if "name" in row:
-        return str(row["name"].get(spoken, key))
-    if key in desk.purposes:
-        return text(desk.purposes[key], spoken)
-    if key in desk.catalogue.classes:
-        return text(desk.catalogue.classes[key].name, spoken)
-    return vocabulary.kind(spoken, key.removeprefix("type:"))
+def _drawn(desk: Desk, one: Mapping[str, Any], spoken: str) -> dict[str, Any]:
+    """One exchange of the sample, its checklist in the order of ``CHECK_WORDS``."""
+    return {
+        "number": one["number"],
+        "purpose": text(desk.purposes.get(one["purpose"]), spoken, one["purpose"]),
+        "releases": one["releases"],
+        "checks": [one["checks"][check] for check in review.CHECK_WORDS],
+    }
 
 
-def chart(desk: Desk, name: str, rows: Sequence[Mapping[str, Any]], spoken: str) -> Chart:
-    """One breakdown. A number that is too small to be shown is a dash and has no bar."""
-    zh = spoken == "zh"
-    words = {word: review.WORDS[word][zh] for word in (name, *review.COLUMNS)}
-    named = [(_name(desk, row, spoken), row) for row in rows]
-    most = max((row["applications"] or 0 for _, row in named), default=0) or 1
-    room = WIDTH - ORIGIN - 60
-    bars = [
-        Bar(_short(label), "–" if row["applications"] is None else str(row["applications"]), ORIGIN, place * LINE + 4,
-            round(room * (row["applications"] or 0) / most))
-        for place, (label, row) in enumerate(named[:BARS])
-    ]  # fmt: skip
-    cells = [[label, *("–" if row[column] is None else str(row[column]) for column in review.COLUMNS)] for label, row in named]
-    return Chart(words[name], [words[name], *(words[column] for column in review.COLUMNS)], cells, bars)
+def _one_of(form: Form, name: str, known: Any) -> str:
+    given = form.one(name)
+    if given not in known:
+        raise Invalid(problems=(Problem(f"/{name}", "unknown", "There is no such choice."),))
+    return given
 
 
-def _short(label: str) -> str:
-    """As much of a name as stands beside a bar; Chinese characters are twice as wide."""
-    width, kept = 0, ""
-    for letter in label:
-        width += 2 if ord(letter) > 0x2E7F else 1
-        if width > 28:
-            return kept + "…"
-        kept += letter
-    return kept
+def _words(form: Form, name: str, *, most: int = LONGEST) -> str:
+    given = form.one(name)
+    if not given or len(given) > most or any(ord(letter) < 32 and letter not in "\n\t" for letter in given):
+        raise Invalid(problems=(Problem(f"/{name}", "required", "This must be filled in."),))
+    return given
+
+
+def _person(session: Session, form: Form) -> Person:
+    """The owner, by user name."""
+    found = next((one for one in identity.people(session) if one.username == form.one("owner").lower() and one.status == "active"), None)
+    if found is None:
+        raise Invalid(problems=(Problem("/owner", "unknown", "There is no such choice."),))
+    return found
+
+
+def _coming(form: Form) -> date:
+    try:
+        day = date.fromisoformat(form.one("due_on"))
+    except ValueError:
+        raise Invalid(problems=(Problem("/due_on", "day", "This is not a day."),)) from None
+    if day < clock.today():
+        raise Invalid(problems=(Problem("/due_on", "past", "This day has passed."),))
+    return day

@@ -85,6 +85,7 @@ class Cell:
     href: str = ""
     tone: str = ""
     note: str = ""
+    key: str = ""  #: of the row, for forms beside the list
 
 
 @dataclass(frozen=True)

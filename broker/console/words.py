@@ -172,6 +172,32 @@ IDENTIFIED = {
     "passport": N_("Passport"),
     "video-and-card": N_("By video, with the identity card"),
 }
+FINDING = {"low": N_("Low"), "medium": N_("Medium"), "high": N_("High")}
+CHANGES = {"process": N_("A process"), "policy": N_("A sharing policy"), "training": N_("A training")}
+RIGHT = {"role": N_("Role"), "client": N_("System"), "grant": N_("Grant")}
+RIGHT_ANSWER = {"open": N_("Not answered yet"), "keep": N_("To be kept"), "revoke": N_("To be revoked")}
+RIGHT_OUTCOME = {
+    "kept": N_("Kept"),
+    "revoked": N_("Revoked"),
+    "unanswered": N_("Revoked, since nobody answered"),
+    "gone": N_("Was gone already"),
+    "last": N_("Kept: the last of its kind"),
+}
+CREDENTIAL = {
+    "in-force": N_("In force"),
+    "soon": N_("Runs out soon"),
+    "expired": N_("Run out"),
+    "suspended": N_("Suspended"),
+    "withdrawn": N_("Taken back"),
+}
+CREDENTIAL_CHANGE = {"active": N_("Restore"), "suspended": N_("Suspend"), "withdrawn": N_("Take back")}
+DEMAND = {
+    "apply": N_("To apply"),
+    "endorse": N_("To endorse as head"),
+    "decide": N_("To decide as information manager"),
+    "receive": N_("Of an institution that receives"),
+}
+LACKING = {"missing": N_("not entered"), "expired": N_("run out")}
 
 #: Every table by the name under which pages ask.
 TABLES = MappingProxyType(
@@ -200,6 +226,15 @@ TABLES = MappingProxyType(
         "consultation": CONSULTATION,
         "consultation_step": CONSULTATION_STEP,
         "identified": IDENTIFIED,
+        "credential": CREDENTIAL,
+        "credential_change": CREDENTIAL_CHANGE,
+        "demand": DEMAND,
+        "lacking": LACKING,
+        "finding": FINDING,
+        "changes": CHANGES,
+        "right": RIGHT,
+        "right_answer": RIGHT_ANSWER,
+        "right_outcome": RIGHT_OUTCOME,
     }
 )
 
@@ -210,6 +245,7 @@ TONES = MappingProxyType(
         "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "awaiting": "waiting", "partial": "waiting", "urgent": "waiting",
         "answered": "good", "approved": "good", "active": "good", "permit": "good", "sent": "good",
         "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
+        "in-force": "good", "soon": "waiting",
         "failed": "quiet", "booked": "waiting", "confirmed": "good", "open": "good", "followed-up": "good", "cancelled": "quiet", "missed": "bad",
     }
 )  # fmt: skip

@@ -79,7 +79,7 @@ def answer(session: Session, caller: PersonCaller, right: UUID, *, keep: bool) -
     Raises NoSuchRight. What is to be revoked goes at once with the next run of :func:`enforce`.
     """
     row = session.exec(select(Recertification).where(Recertification.id == right).with_for_update()).one_or_none()
-    if row is None or row.outcome is not None or not _answers_for(session, caller, row):
+    if row is None or row.outcome is not None or not answers_for(session, caller, row):
         raise NoSuchRight
     row.answer, row.answered_by, row.answered_at = ("keep" if keep else "revoke"), caller.person_id, clock.now()
     session.add(row)
@@ -89,7 +89,8 @@ def answer(session: Session, caller: PersonCaller, right: UUID, *, keep: bool) -
     return row
 
 
-def _answers_for(session: Session, caller: PersonCaller, row: Recertification) -> bool:
+def answers_for(session: Session, caller: PersonCaller, row: Recertification) -> bool:
+    """Whether somebody may answer for a right: its organisation's head, or an information manager; never for a role of their own."""
     if row.kind == "role":
         holder = identity.person(session, UUID(row.subject.split("|")[0]))
         if holder.natural_person == caller.natural_person:

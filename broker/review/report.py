@@ -72,6 +72,7 @@ def _page(document: Mapping[str, Any], language: str, hospital: str, signed: Sig
         "title": f"{WORDS['title'][zh]} {document['quarter']}",
         "date": [until.year, until.month, until.day],
         "days": WORDS["days"][zh].format(since=document["since"], until=document["until"]),
+        "state": word[("unsigned", "signed_by_one", "signed_by_two")[min(len(signed), 2)]],
         "digest-line": f"{word['digest']} SHA-256 {digest(document)[:32]}…",
         "words": {**{key.replace("_", "-"): text for key, text in word.items()}, "small": WORDS["small_note"][zh]},
         "summary": _summary(document, word),

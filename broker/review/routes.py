@@ -113,6 +113,8 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     router = APIRouter(prefix="/api/v1/reviews", tags=["review"], dependencies=[STRICT])
 
     def figures(session: Session, quarter: Quarter) -> dict[str, Any]:
+        if workbench.laid(session, quarter) is not None:
+            return {}  # What was laid down is not reckoned again.
         return service.compiled(session, quarter, feedback_days=settings.feedback_days)
 
     def whole(session: Session, quarter: Quarter) -> dict[str, Any]:

@@ -23,15 +23,17 @@ from broker.obligations import service as obligations
 from broker.policy import service as policy
 from broker.release.models import Release
 from broker.retention import service as retention
-from broker.review import recertifying, sampling
+from broker.review import recertifying, sampling, workbench
 from broker.review.errors import NoSuchQuarter
 from broker.review.figures import COLUMNS, FINAL, Case, Inputs, Report, Sent, Step, document
 from broker.review.report import as_pdf, as_pictures, as_xlsx, digest, fonts_there
 from broker.review.rules import SMALLEST, Quarter, agrees
 from broker.review.text import LANGUAGES, WORDS, as_text, lines
+from broker.review.words import CHECK_WORDS
 from broker.telemedicine import service as telemedicine
 
 __all__ = [
+    "CHECK_WORDS",
     "COLUMNS",
     "LANGUAGES",
     "SMALLEST",
@@ -49,6 +51,8 @@ __all__ = [
     "fonts_there",
     "hospital_names",
     "lines",
+    "recertifying",
+    "workbench",
 ]
 
 

@@ -90,14 +90,18 @@ def access(session: Session, quarter: Quarter) -> list[dict[str, Any]]:
     ]
 
 
+def laid(session: Session, quarter: Quarter) -> dict[str, Any] | None:
+    """The review of a quarter as it was laid down to be signed; None: it isn't yet."""
+    found = session.get(ReviewDocument, str(quarter))
+    return None if found is None else dict(found.document)
+
+
 def whole(session: Session, keys: Keys, quarter: Quarter, figures: Mapping[str, Any]) -> dict[str, Any]:
     """The review to be read or printed: as it was laid down, or as it stands, with who signed."""
-    laid = session.get(ReviewDocument, str(quarter))
-    if laid is None:
-        return {
-            **figures, "findings": findings(session, keys, quarter), "actions": corrective(session, quarter), "access": access(session, quarter),
-        }  # fmt: skip
-    return dict(laid.document)
+    kept = laid(session, quarter)
+    if kept is not None:
+        return kept
+    return {**figures, "findings": findings(session, keys, quarter), "actions": corrective(session, quarter), "access": access(session, quarter)}
 
 
 def signatures(session: Session, quarter: Quarter) -> dict[str, dict[str, str]]:

@@ -14,18 +14,26 @@ from sqlmodel import Session, select
 
 from broker.errors import BrokerError, Problem
 from broker.identity.models import Organization, Person
-from broker.workforce import service
-from broker.workforce.codes import Register
-from broker.workforce.errors import TableUnreadable
+from broker.workforce.codes import CODES, Register
+from broker.workforce.entering import add
+from broker.workforce.errors import CredentialInvalid, TableUnreadable
 
 #: Columns of the file; those without which a line says nothing come first.
 NEEDED = ("holder", "code", "number", "issued_on")
 COLUMNS = (*NEEDED, "valid_until", "scope", "issuer")
 
+#: What the columns may be called in Chinese; certificates may be named by their code or in either language.
+HEADINGS = {
+    "持有人": "holder", "证书类别": "code", "证书编号": "number", "发证日期": "issued_on", "有效期至": "valid_until", "执业范围": "scope",
+    "发证机关": "issuer",
+}  # fmt: skip
+_CODES = {name: code for code, names in CODES.items() for name in names}
+
 #: Lines of one file; more are several files.
 LINES = 5000
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+#: As ISO 8601 writes a day, and as spreadsheets write it in China.
+_DAY = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class Line:
 def read(session: Session, actor: str, register: Register, content: bytes, *, dry_run: bool = False) -> list[Line]:
     """Enter every good line. Raises TableUnreadable where it isn't a table with these columns; never repeats what a line says.
 
-    ``holder`` is a user name, or ``organization:<id>``; ``scope`` is separated by semicolons; days are written YYYY-MM-DD.
+    ``holder`` is a user name, or ``organization:<id>``; ``scope`` is separated by semicolons; days are written YYYY-MM-DD or
+    YYYY/M/D. Columns and certificates may be named in Chinese.
     ``dry_run``: say what would become of each line and keep nothing.
     """
     rows = _rows(content)
@@ -75,7 +84,7 @@ def _rows(content: bytes) -> list[dict[str, Any]]:
         raise TableUnreadable("It is neither UTF-8 nor GB18030.")
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        names = [name.strip() for name in reader.fieldnames or ()]
+        names = [HEADINGS.get(name.strip(), name.strip()) for name in reader.fieldnames or ()]
         reader.fieldnames = names
         if not set(NEEDED) <= set(names) or not set(names) <= set(COLUMNS) or len(names) != len(set(names)):
             raise TableUnreadable(f"The first line names these columns: {', '.join(COLUMNS)}.")
@@ -91,7 +100,7 @@ def _enter(session: Session, actor: str, register: Register, row: dict[str, Any]
     """Whether the line was new."""
     problems: list[Problem] = []
     if None in row or any(value is None for value in row.values()):
-        raise service.CredentialInvalid(problems=(Problem("/", "columns", "The line has more or fewer cells than the heading."),))
+        raise CredentialInvalid(problems=(Problem("/", "columns", "The line has more or fewer cells than the heading."),))
     cells = {name: str(value).strip() for name, value in row.items()}
     for name, value in cells.items():
         if len(value) > 500 or any(ord(one) < 32 or ord(one) == 127 for one in value):
@@ -100,10 +109,11 @@ def _enter(session: Session, actor: str, register: Register, row: dict[str, Any]
     issued, until = (_day(cells.get(name, ""), name, problems) for name in ("issued_on", "valid_until"))
     person, organization = _holder(session, cells["holder"], problems)
     if problems or issued is None:
-        raise service.CredentialInvalid(problems=tuple(problems))
+        raise CredentialInvalid(problems=tuple(problems))
     scope = [one.strip() for one in re.split("[;；]", cells.get("scope", "")) if one.strip()]
-    _, new = service.add(
-        session, actor, register, person=person, organization=organization, code=cells["code"], number=cells["number"], issued_on=issued,
+    _, new = add(
+        session, actor, register, person=person, organization=organization, code=_CODES.get(cells["code"], cells["code"]), number=cells["number"],
+        issued_on=issued,
         valid_until=until, scope=scope, issuer=cells.get("issuer") or None,
     )  # fmt: skip
     return new
@@ -113,7 +123,8 @@ def _day(text: str, name: str, problems: list[Problem]) -> date | None:
     if not text:
         return None
     try:
-        found = date.fromisoformat(text) if _DAY.fullmatch(text) else None
+        parts = _DAY.fullmatch(text)
+        found = date(*map(int, parts.groups())) if parts else None
     except ValueError:
         found = None
     if found is None or not 1900 <= found.year <= 2200:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import date, datetime, timedelta
+from collections.abc import Collection
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,18 +21,30 @@ from broker.identity.models import Person
 from broker.notifications import service as notifications
 from broker.workforce.asked import DEMANDED_SQL, HELD_SQL, facts, facts_from
 from broker.workforce.codes import CODES, ENTERED, Register, Step
-from broker.workforce.errors import CredentialInvalid, NoSuchCredential, NotQualified
+from broker.workforce.entering import add, change, day_end, find
+from broker.workforce.errors import CredentialInvalid, NotQualified
+from broker.workforce.imports import COLUMNS, HEADINGS, Line
+from broker.workforce.imports import read as imported
+from broker.workforce.listing import SORTS, STATES, Listing, Wanted, listing, state_of
 from broker.workforce.models import Credential, Demand
 from broker.workforce.rules import REMINDED, Entry, demanded, standing
 
 __all__ = [
     "CODES",
+    "COLUMNS",
     "DEMANDED_SQL",
+    "ENTERED",
+    "HEADINGS",
     "HELD_SQL",
+    "SORTS",
+    "STATES",
     "CredentialInvalid",
+    "Line",
+    "Listing",
     "NotQualified",
     "Register",
     "Step",
+    "Wanted",
     "add",
     "background",
     "change",
@@ -41,11 +53,14 @@ __all__ = [
     "facts",
     "facts_from",
     "find",
+    "imported",
+    "listing",
     "many",
     "of_caller",
     "remind",
     "require",
     "set_demands",
+    "state_of",
 ]
 
 
@@ -91,91 +106,6 @@ def set_demands(session: Session, actor: str, step: Step, codes: Collection[str]
     audit.record(session, Event("workforce.demands-set", actor, facts={"step": step.value, "codes": sorted(set(codes))}))
 
 
-def add(
-    session: Session,
-    actor: str,
-    register: Register,
-    *,
-    person: UUID | None = None,
-    organization: str | None = None,
-    code: str,
-    number: str,
-    issued_on: date,
-    valid_until: date | None = None,
-    scope: Iterable[str] = (),
-    issuer: str | None = None,
-) -> tuple[Credential, bool]:
-    """Enter a certificate of a person or an institution, and say whether it is new: entered twice it stands once.
-
-    ``valid_until`` is its last day.
-
-    Raises UnknownPerson, UnknownOrganization, CredentialInvalid with every field that is wrong.
-    """
-    problems = []
-    if (person is None) == (organization is None) or (register is Register.TRAINING and person is None):
-        problems.append(Problem("/person", "holder", "A licence has one holder, a person or an institution; a training is a person's."))
-    if code not in ENTERED[register]:
-        problems.append(Problem("/code", "unknown", "This register has no such code."))
-    if valid_until is not None and valid_until < issued_on:
-        problems.append(Problem("/valid_until", "order", "It ends before it begins."))
-    if issued_on > clock.today():
-        problems.append(Problem("/issued_on", "future", "It can't be entered before it is issued."))
-    if problems:
-        raise CredentialInvalid(problems=tuple(problems))
-    if person is not None:
-        identity.person(session, person)
-    if organization is not None:
-        identity.organization(session, organization)
-    now = clock.now()
-    row = Credential(
-        book=register.value,
-        person_id=person,
-        organization_id=organization,
-        code=code,
-        number=number,
-        scope=sorted(set(scope)),
-        issuer=issuer,
-        issued_on=issued_on,
-        valid_until=None if valid_until is None else _day_end(valid_until),
-        created_at=now,
-        changed_at=now,
-    )
-    known = session.exec(_same(row)).first()
-    if known is not None:
-        return known, False
-    event = Event("workforce.entered", actor, recipient=organization, facts={"credential": str(row.id), "code": code, **_holder(row)})
-    return _store(session, row, event=event), True
-
-
-def _day_end(day: date) -> datetime:
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=clock.now().tzinfo)
-
-
-def _same(row: Credential) -> Any:
-    names = ("person_id", "organization_id", "code", "number", "issued_on", "valid_until")
-    return select(Credential).where(*(col(getattr(Credential, name)).is_not_distinct_from(getattr(row, name)) for name in names))
-
-
-def _holder(row: Credential) -> dict[str, str | int | bool | list[str]]:
-    return {"person": str(row.person_id)} if row.person_id else {}
-
-
-def change(session: Session, actor: str, register: Register, credential: UUID, status: str) -> Credential:
-    """Suspend, withdraw or restore a certificate. Raises NoSuchCredential."""
-    row = find(session, register, credential)
-    before, row.status, row.changed_at = row.status, status, clock.now()
-    facts: dict[str, str | int | bool | list[str]] = {"credential": str(row.id), "code": row.code, "before": before, "status": status, **_holder(row)}
-    return _store(session, row, event=Event("workforce.changed", actor, recipient=row.organization_id, facts=facts))
-
-
-def find(session: Session, register: Register, credential: UUID) -> Credential:
-    """A certificate. Raises NoSuchCredential."""
-    row = session.exec(select(Credential).where(Credential.id == credential, Credential.book == register.value)).one_or_none()
-    if row is None:
-        raise NoSuchCredential
-    return row
-
-
 def many(
     session: Session,
     register: Register,
@@ -197,7 +127,7 @@ def many(
     if code is not None:
         query = query.where(Credential.code == code)
     if ends_before is not None:
-        query = query.where(col(Credential.valid_until) <= _day_end(ends_before))
+        query = query.where(col(Credential.valid_until) <= day_end(ends_before))
     return list(session.exec(query.order_by(col(Credential.valid_until), col(Credential.id)).limit(limit).offset(offset)).all())
 
 
@@ -205,13 +135,6 @@ def of_caller(session: Session, natural_person: str) -> list[Credential]:
     """Everything that is entered of one human being, under any account."""
     query = select(Credential).join(Person, col(Person.id) == col(Credential.person_id)).where(Person.natural_person == natural_person)
     return list(session.exec(query.order_by(col(Credential.valid_until), col(Credential.id))).all())
-
-
-def _store(session: Session, row: Credential, *, event: Event) -> Credential:
-    session.add(row)
-    session.flush()
-    audit.record(session, event)
-    return row
 
 
 def remind(session: Session, keys: Keys) -> int:

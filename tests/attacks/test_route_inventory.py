@@ -275,6 +275,21 @@ TABLE = {
     "GET /console/events": "page:log.read",
     "GET /console/proof/{event}": "page:transmission.read",
     "GET /console/reviews": "page:review.read",
+    "GET /console/reviews/{quarter}/report": "page:review.read",
+    "POST /console/reviews/{quarter}/signatures": "page-form:review.read",
+    **{f"POST /console/reviews/{{quarter}}/{name}": "page-form:review.write" for name in ("findings", "access")},
+    "POST /console/reviews/{quarter}/actions": "page-form:incident.handle",
+    **{f"GET /console/{name}": "page:workforce.read" for name in ("qualifications", "training", "workforce/template")},
+    **{
+        f"POST /console/{name}": "page-form:workforce.write"
+        for name in (
+            "workforce/demands",
+            *(f"{book}{one}" for book in ("qualifications", "training") for one in ("", "/import", "/{credential}")),
+        )
+    },
+    "GET /console/credentials": "page",
+    "GET /console/access": "page",
+    "POST /console/access": "page-form",
     "GET /console/patient-code": "page:consent.write",
     "GET /console/terms": "page",
     "POST /console/terms": "page-form",
