@@ -30,6 +30,7 @@ from broker.database import Database, server_url
 from broker.feedback import service as feedback
 from broker.feedback.routes import build_router as feedback_router
 from broker.governance.routes import build_router as governance_router
+from broker.identity import service as identity
 from broker.identity.access import Action, require
 from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
@@ -213,7 +214,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
                 consent_facts=consent_facts(installation.keys),
                 data_classes=catalogue.types_of,
             ),
-            second_factor=incidents.no_second_factor,
+            second_factor=identity.proof_in_emergency(installation.database, installation.keys, chosen),
         ),
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),

@@ -28,7 +28,11 @@ SECRETS = (
     "export_store_secret",
     "smtp_password",
     "metrics_token",
+    "sso_client_secret",
 )
+
+#: The roles of ``identity.roles``, which lies above: a misspelt one must not leave a role without its second factor.
+_ROLE = "(applicant|department_head|information_manager|auditor|administrator|regulator)"
 
 
 class Settings(BaseSettings):
@@ -154,12 +158,52 @@ class Settings(BaseSettings):
     export_store_region: str | None = Field(None, description="Region of the S3 store.")
     export_store_key: str | None = Field(None, description="Access key id of the S3 store. Unset: what the machine's own role gives.")
     export_store_secret: SecretStr | None = Field(None, description="Secret access key of the S3 store.")
+    second_factor_roles: str = Field(
+        "information_manager,auditor,administrator",
+        pattern=rf"^(none|{_ROLE}(,{_ROLE})*)$",
+        description="Roles, separated by commas, that can do nothing without a second factor; `none` for none. "
+        "Whoever has added one is asked for it in any case.",
+    )
+    step_up_minutes: int = Field(
+        10,
+        ge=1,
+        le=120,
+        description="Minutes after which somebody must prove again who they are before a dangerous act, such as changing keys, "
+        "freezing, destroying or breaking the glass.",
+    )
+    emergency_second_factor: bool = Field(default=True, description="Whether emergency access needs a second factor of whoever asks for it.")
+    sso_issuer: str | None = Field(
+        None, description="Issuer of the hospital's own login (OpenID Connect), exactly as its discovery document says. Unset: there is none."
+    )
+    sso_client_id: str | None = Field(None, description="What the broker is called at the hospital's login.")
+    sso_client_secret: SecretStr | None = Field(
+        None, description="The broker's secret at the hospital's login. Unset: it is a public client with PKCE."
+    )
+    sso_roles: Path | None = Field(
+        None, description="JSON file that says which claims of the hospital's login give which roles. Unset: roles are given in the console."
+    )
+    sso_second_factor: str = Field(
+        "", description="Values of `amr` or `acr`, separated by commas, by which the hospital's login says that a second factor was shown to it."
+    )
+    sso_ca_file: Path | None = Field(
+        None, description="Certificates (PEM) that are believed when the hospital's login is asked. Unset: the system's."
+    )
     language: Literal["zh", "en"] = Field("zh", description="Language of messages when a request does not say.")
 
     @property
     def seals_here(self) -> bool:
         """Whether `broker serve` also puts the log in order: in the try-out, and where it was given the log's own login."""
         return self.database_url is None or self.database_log_url is not None
+
+    @property
+    def second_factor_needed_by(self) -> frozenset[str]:
+        """The roles of ``second_factor_roles``."""
+        return frozenset(self.second_factor_roles.split(",")) - {"none"}
+
+    @property
+    def sso_second_factor_values(self) -> frozenset[str]:
+        """The values of ``sso_second_factor``."""
+        return frozenset(self.sso_second_factor.replace(" ", "").split(",")) - {""}
 
     @property
     def allowed_jwks_hosts(self) -> frozenset[str]:

@@ -25,6 +25,10 @@ from broker.database import Database, EmbeddedServer
 from broker.migrate import migrate
 from broker.settings import Settings
 
+# Tests of what comes after signing in sign in with a password alone, as many of them as they like and however slow the machine;
+# what a hospital gets unless it says otherwise, the tests of second factors set for themselves.
+os.environ |= {"BROKER_SECOND_FACTOR_ROLES": "none", "BROKER_EMERGENCY_SECOND_FACTOR": "false", "BROKER_STEP_UP_MINUTES": "120"}
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SYNTHEA = SHARED / "synthea"
 

@@ -43,15 +43,16 @@ def serving(installation: Installation, listener=None) -> Iterator[None]:
 
 
 @contextmanager
-def hospital(database_url: str, folder: Path, *, send_buffer: int | None = None, **settings) -> Iterator[Story]:
+def hospital(database_url: str, folder: Path, *, send_buffer: int | None = None, name: str = "127.0.0.1", **settings) -> Iterator[Story]:
     """A demo hospital that serves on a free port: its cast, and the story's verbs to call it with.
 
+    ``name``: what its address calls this machine; security keys are bound to names and take no number (``localhost``).
     ``send_buffer``: bytes that the operating system may hold of an answer that its recipient doesn't read.
     """
     listener = uvicorn.Config("unused", host="127.0.0.1", port=0).bind_socket()
     if send_buffer is not None:  # Connections inherit it.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    base_url = f"http://{name}:{listener.getsockname()[1]}"
     chosen = Settings(var=folder, database_url=database_url, base_url=base_url, hospital="renhe", **settings)
     installation = open_installation(chosen)
     cast: Cast = seed(installation)

@@ -93,10 +93,15 @@ class FolderSource(_Tiled):
 
 
 class UrlSource(_Tiled):
-    """A log behind a URL such as ``https://broker.example/log``. ``login`` is what entries ask for: name and password of an auditor."""
+    """A log behind a URL such as ``https://broker.example/log``.
 
-    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
-        self._client = httpx2.Client(base_url=url.rstrip("/") + "/", auth=login, timeout=TIMEOUT_SECONDS, follow_redirects=False)
+    ``login`` is what entries ask for: name and password of an auditor, or ``Bearer`` and the token of their session.
+    """
+
+    def __init__(self, url: str, login: tuple[str, str] | str | None = None) -> None:
+        headers = {"Authorization": login} if isinstance(login, str) else {}
+        auth = None if isinstance(login, str) else login
+        self._client = httpx2.Client(base_url=url.rstrip("/") + "/", auth=auth, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=False)
 
     def __enter__(self) -> Self:
         return self

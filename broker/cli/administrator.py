@@ -31,14 +31,17 @@ def administrator(
                     session, "system", id=chosen.hospital, kind="hospital", relationship="internal", name_zh=shown, name_en=shown
                 )
             identity.add_person(
-                session, "system", username=username, name=name, organization_id=chosen.hospital, password=password,
+                session, "system", username=username, name=name, organization_id=chosen.hospital, password=password, temporary=True,
                 roles=[(Role.ADMINISTRATOR, chosen.hospital)],
             )  # fmt: skip
     finally:
         database.dispose()
         stop_embedded()
     print(password)
-    typer.echo("这是唯一一次显示该密码。 This is the one time that the password is shown.", err=True)
+    typer.echo(
+        "这是唯一一次显示该密码，首次登录时须更改。 This is the one time that the password is shown; it is changed at the first login.",
+        err=True,
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -42,7 +42,10 @@ def verify(
         list[Path] | None, typer.Option("--from", help="A checkpoint that you saved earlier; may be repeated. The log must continue it.")
     ] = None,
     key: Annotated[str | None, typer.Option("--key", help="The log's verifier key, or a file with it. Default: this broker's own.")] = None,
-    login: Annotated[Path | None, typer.Option("--login", help="File with `name:password` of an auditor, for the entries behind a URL.")] = None,
+    login: Annotated[
+        Path | None,
+        typer.Option("--login", help="File with `name:password` of an auditor, or `Bearer` and a session token, for the entries behind a URL."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Recompute the whole log: exit 0 with size and root, or 1 and where it breaks."""
@@ -126,8 +129,9 @@ def _source(chosen: Settings, log: str | None, login: Path | None) -> Iterator[S
         with open_source(database) as source:
             yield source
     elif log.startswith(("http://", "https://")):
-        name, _, password = _text(login).strip().partition(":") if login else ("", "", "")
-        with UrlSource(log, (name, password) if login else None) as remote:
+        said = _text(login).strip() if login else ""
+        name, _, password = said.partition(":")
+        with UrlSource(log, said if said.startswith("Bearer ") else (name, password) if login else None) as remote:
             yield remote
     else:
         folder = Path(log)

@@ -35,7 +35,12 @@ def demo(
     ready_database()
     listener = uvicorn.Config("unused", host="127.0.0.1", port=port).bind_socket()
     base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    chosen = settings().model_copy(update={"base_url": base_url, "hospital": "renhe"})
+    given = settings()
+    # Whoever looks around has no app for every one of the cast: nobody needs a second factor here unless the settings say so, and whoever
+    # adds one is asked for it.
+    eased = {"second_factor_roles": "none", "emergency_second_factor": False, "step_up_minutes": 120}
+    left = {name: value for name, value in eased.items() if name not in given.model_fields_set}
+    chosen = given.model_copy(update={"base_url": base_url, "hospital": "renhe", **left})
     installation = open_installation(chosen)
     config = uvicorn.Config(
         create_app(installation), host="127.0.0.1", port=port, http=UnbufferedProtocol, log_level="warning", server_header=False, lifespan="on"
@@ -83,6 +88,10 @@ def _looking_around(console: Console, base_url: str, cast: Cast, path: str) -> N
         console.print(f"  {one['username']:<10} {cast.passwords[one['username']]:<18} {one['name']['zh']}  {said}", highlight=False, markup=False)
     console.print(
         f"  患者页面 {base_url}/console/patient，验证码由信息管理员生成 · a patient's own page; the information manager makes the code",
+        highlight=False,
+    )
+    console.print(
+        f"  二次验证在演示中不强制，可在 {base_url}/console/account/security 登记 · second factors are not demanded here; add one there",
         highlight=False,
     )
     console.print(f"\n[bold]{base_url}[/]  API /openapi.json · FHIR /fhir/metadata · log /log/checkpoint", highlight=False)

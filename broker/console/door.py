@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import Depends, Request
+from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
 from broker.console.errors import NotFromHere, SignInFirst
@@ -41,6 +42,7 @@ class Visitor:
     secret: str = field(repr=False)
     csrf: str = field(repr=False)
     unread: int = 0  #: messages that they have not read
+    lack: identity.Lack | None = None  #: what keeps them from doing anything yet
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,53 @@ def cookie_name(settings: Settings) -> str:
     return "__Host-broker" if settings.base_url.startswith("https:") else "broker"
 
 
+def device_name(settings: Settings) -> str:
+    """The cookie by which a browser is known in which somebody signed in before."""
+    return "__Host-broker-device" if settings.base_url.startswith("https:") else "broker-device"
+
+
 def csrf_token(keys: Keys, secret: str) -> str:
     """The token of a session's forms: nobody who doesn't hold its secret can make it."""
     return base64.urlsafe_b64encode(keys.blind("console-form", secret)).decode().rstrip("=")
 
 
-def visitor(request: Request) -> Visitor:
-    """Who is at the page. Raises SignInFirst where nobody is, or the session has ended."""
+def arriving(request: Request) -> Visitor:
+    """Who is at the page, whatever they still lack. Raises SignInFirst where nobody is, or the session has ended."""
     database: Database = request.app.state.database
-    secret = request.cookies.get(cookie_name(request.app.state.settings), "")
+    settings: Settings = request.app.state.settings
+    secret = request.cookies.get(cookie_name(settings), "")
     if secret:
         with database.transaction() as session:
             caller = identity.caller_of_session(session, secret)
             if caller is not None:
                 name, home = identity.person(session, caller.person_id).name, identity.organization(session, caller.organization_id)
                 waiting = notifications.unread(session, caller) if request.method == "GET" else 0
-                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret), waiting)
+                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret), waiting, identity.lack(settings, caller))
                 request.state.visitor = found  # The error page has a menu too.
                 return found
     raise SignInFirst
+
+
+#: Whoever has a session: for the few pages by which what is lacking is mended.
+Arriving = Annotated[Visitor, Depends(arriving)]
+
+
+def visitor(request: Request, who: Arriving) -> Visitor:
+    """Who is at the page, with all that their role asks for. Raises SignInFirst, and what ``assurance.demand`` does."""
+    identity.demand(request.app.state.settings, who.caller)
+    return who
+
+
+def remember(answer: Response, settings: Settings, secret: str) -> Response:
+    """Give the browser the secret of a session: in a cookie that scripts can't read and other sites don't send along."""
+    secure = settings.base_url.startswith("https:")
+    answer.set_cookie(cookie_name(settings), secret, path="/", secure=secure, httponly=True, samesite="lax")
+    return answer
+
+
+def renewed(request: Request, who: Visitor, secret: str) -> None:
+    """The session has another secret: the page that answers must carry the token of that one."""
+    request.state.visitor = replace(who, secret=secret, csrf=csrf_token(request.app.state.keys, secret), lack=None)
 
 
 #: Anybody who is signed in.
@@ -100,12 +130,16 @@ SignedIn = Annotated[Visitor, Depends(visitor)]
 
 
 @cache
-def require(action: Action) -> Callable[[Visitor], Visitor]:
-    """A dependency that lets through whoever may do the action, and raises Forbidden for everybody else."""
+def require(action: Action) -> Callable[[Request, Visitor], Visitor]:
+    """A dependency that lets through whoever may do the action, and raises Forbidden for everybody else.
 
-    def permitted_visitor(who: SignedIn) -> Visitor:
+    A change under a dangerous action asks for a fresh proof beside: StepUpFirst.
+    """
+
+    def permitted_visitor(request: Request, who: SignedIn) -> Visitor:
         if not who.caller.may(action):
             raise Forbidden
+        identity.demand_for(request.app.state.settings, who.caller, action, request.method)
         return who
 
     return permitted_visitor
@@ -142,6 +176,11 @@ async def sent(request: Request) -> Form:
 
 async def posted(request: Request, who: SignedIn) -> Form:
     """A form of somebody who is signed in. Raises NotFromHere also where it lacks the session's token."""
+    return await posted_on_arrival(request, who)
+
+
+async def posted_on_arrival(request: Request, who: Arriving) -> Form:
+    """The same of somebody who still lacks something."""
     form = await sent(request)
     if not hmac.compare_digest(form.one("csrf").encode(), who.csrf.encode()):
         raise NotFromHere
@@ -177,5 +216,7 @@ async def posted_file(request: Request, who: SignedIn) -> Sending:
 PostedFile = Annotated[Sending, Depends(posted_file)]
 #: The form of a page that only people who are signed in see.
 Posted = Annotated[Form, Depends(posted)]
+#: The form of a page by which what is lacking is mended.
+PostedOnArrival = Annotated[Form, Depends(posted_on_arrival)]
 #: The form of the login page.
 Sent = Annotated[Form, Depends(sent)]

@@ -10,18 +10,23 @@ from fastapi.responses import Response
 
 from broker.console import language, navigation
 from broker.console.desk import Desk
-from broker.console.door import Posted, Sent, SignedIn, cookie_name
+from broker.console.door import Arriving, PostedOnArrival, Sent, SignedIn, cookie_name, device_name, remember
 from broker.console.errors import PatientSignInFirst, SignInFirst
 from broker.console.language import N_
 from broker.console.pages import Pages, safe_path, static, to
 from broker.database import SessionDep
 from broker.edge import NotServed
-from broker.errors import BrokerError, Forbidden, Problem
+from broker.errors import BrokerError
 from broker.identity import service as identity
-from broker.identity.errors import PasswordRefused
+from broker.identity.errors import EnrolFirst, PasswordFirst, SecondFactorFirst, StepUpFirst
 
 WRONG = N_("The user name or the password is wrong.")
 LOCKED = N_("Too many failed attempts. Wait %(seconds)s seconds, then try again.")
+
+#: A browser is known for half a year after somebody signed in with it.
+DEVICE_SECONDS = 180 * 86_400
+#: Addresses of pages are this deep; those of what their forms do are one step deeper.
+_DEPTH = 3
 
 Next = Annotated[str, Query(max_length=500)]
 
@@ -31,6 +36,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     router = APIRouter()
     settings = desk.settings
     secure = settings.base_url.startswith("https:")
+    at = identity.place(settings)
 
     @router.get("/console")
     @router.get("/console/")
@@ -45,27 +51,35 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             raise NotServed
         return Response(found[0], media_type=found[1], headers={"Cache-Control": "public, max-age=31536000, immutable"})
 
+    def door_page(request: Request, *, onward: str, problem: str = "", status: int = 200) -> Response:
+        asked = None
+        if at is not None:
+            with desk.database.transaction() as session:
+                asked = identity.ask_key(session, at, None)
+        return pages.show(request, "login.html", status=status, problem=problem, next=onward, username="", asked=asked)
+
     @router.get("/console/login")
     def login_page(request: Request, next: Next = "") -> Response:  # noqa: A002  (The name in the address.)
-        return pages.show(request, "login.html", problem="", next=safe_path(next), username="")
+        return door_page(request, onward=safe_path(next))
 
     @router.post("/console/login")
     def login(request: Request, form: Sent) -> Response:
         username, onward = form.one("username"), safe_path(form.one("next"))
-        opened = identity.sign_in(desk.database, desk.keys, username, form.one("password"))
+        agent, device = identity.agent_of(request.headers.get("user-agent")), request.cookies.get(device_name(settings), "")
+        opened = identity.sign_in(desk.database, desk.keys, username, form.one("password"), agent=agent, device=device)
         if isinstance(opened, identity.LoginRefused):
             spoken = pages.language(request)
             problem = language.said(spoken, WRONG)
             if opened.retry_after is not None:
                 problem = language.said(spoken, LOCKED) % {"seconds": opened.retry_after}
-            status = 401 if opened.retry_after is None else 429
-            return pages.show(request, "login.html", status=status, problem=problem, next=onward, username="")
-        answer = to(onward or navigation.start(opened.caller))
-        answer.set_cookie(cookie_name(settings), opened.secret, path="/", secure=secure, httponly=True, samesite="lax")
+            return door_page(request, onward=onward, problem=problem, status=401 if opened.retry_after is None else 429)
+        answer = remember(to(onward or navigation.start(opened.caller)), settings, opened.secret)
+        mark = identity.device_mark(desk.keys, username)
+        answer.set_cookie(device_name(settings), mark, max_age=DEVICE_SECONDS, path="/", secure=secure, httponly=True, samesite="strict")
         return answer
 
     @router.post("/console/logout")
-    def logout(form: Posted, who: SignedIn, session: SessionDep) -> Response:
+    def logout(form: PostedOnArrival, who: Arriving, session: SessionDep) -> Response:
         del form
         identity.close_session(session, who.secret)
         answer = to("/console/login", done="signed-out")
@@ -81,39 +95,6 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             )
         return answer
 
-    @router.get("/console/account")
-    def account(request: Request, who: SignedIn, session: SessionDep) -> Response:
-        return _account(request, who, session)
-
-    def _account(request: Request, who: SignedIn, session: SessionDep, error: BrokerError | None = None) -> Response:
-        held = sorted(identity.offices(session, who.caller.person_id))
-        return pages.show(
-            request,
-            "account.html",
-            status=error.status if error else 200,
-            error=error,
-            person=identity.person(session, who.caller.person_id),
-            offices=[(role, identity.organization(session, organization)) for role, organization in held],
-        )
-
-    @router.post("/console/account/password")
-    def password(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:
-        proved = identity.authenticate(desk.database, desk.keys, who.caller.username, form.one("present"))
-        problem: BrokerError | None = None
-        if isinstance(proved, identity.LoginRefused):
-            problem = Forbidden(problems=(Problem("/present", "present", "The present password is wrong."),))
-        elif form.one("password") != form.one("again"):
-            problem = PasswordRefused(problems=(Problem("/again", "again", "The two new passwords differ."),))
-        else:
-            try:
-                with session.begin_nested():
-                    identity.set_password(session, who.caller.actor, who.caller.person_id, form.one("password"))
-            except PasswordRefused as error:
-                problem = error
-        if problem is not None:
-            return _account(request, who, session, problem)
-        return to("/console/login", done="password")
-
     # Whatever else is under /console has an error page, for those who are signed in and for nobody else.
     @router.get("/console/{rest:path}")
     def nothing(rest: str, who: SignedIn) -> Response:
@@ -123,10 +104,24 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     return router
 
 
+def _onward(request: Request) -> str:
+    """Where to go on to after proving who one is: the page itself, or the one whose form was sent, as near as its address tells."""
+    path = request.url.path
+    if request.method != "GET":
+        return quote(path if path.count("/") <= _DEPTH else path.rpartition("/")[0])
+    return quote(path + (f"?{request.url.query}" if request.url.query else ""))
+
+
 def error_page(pages: Pages, request: Request, error: BrokerError) -> Response:
     """An error as a page; whoever must sign in first is led to the login page and, after that, back."""
     if isinstance(error, PatientSignInFirst):
         return to("/console/patient/login")
+    if isinstance(error, SecondFactorFirst | StepUpFirst):
+        return to(f"/console/second-factor?next={_onward(request)}")
+    if isinstance(error, PasswordFirst):
+        return to("/console/account")
+    if isinstance(error, EnrolFirst):
+        return to("/console/account/security")
     if isinstance(error, SignInFirst):
         onward = quote(str(request.url.path) + (f"?{request.url.query}" if request.url.query else "")) if request.method == "GET" else ""
         return to("/console/login" + (f"?next={onward}" if onward not in ("", "/console/", "/console") else ""))

@@ -76,7 +76,8 @@ DONE = {
     "password": N_("Your password was changed. Sign in with the new one."),
 }
 
-_STATIC = {"console.css": "text/css; charset=utf-8", "console.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"}
+_SCRIPT = "text/javascript; charset=utf-8"
+_STATIC = {"console.css": "text/css; charset=utf-8", "console.js": _SCRIPT, "keys.js": _SCRIPT, "icon.svg": "image/svg+xml"}
 
 
 def static(name: str) -> tuple[bytes, str] | None:
@@ -141,7 +142,7 @@ class Pages:
         given = {
             "who": who,
             "csrf": who.csrf if who else "",
-            "nav": navigation.entries(who.caller) if who else [],
+            "nav": navigation.entries(who.caller) if who and who.lack is None else [],
             "path": request.url.path,
             "at_patients": False,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),

@@ -21,9 +21,11 @@ from broker.console import (
     journal,
     lists,
     patient,
+    proving,
     recertifying,
     registry,
     reviewing,
+    security,
 )
 from broker.console.desk import Desk
 from broker.console.pages import Pages
@@ -46,6 +48,8 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     patient.build_router,
     asking.build_router,
     concerns.build_router,
+    proving.build_router,
+    security.build_router,
 )
 
 #: Errors under this path are pages.

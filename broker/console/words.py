@@ -111,6 +111,7 @@ ROLE = {
     "information_manager": N_("Information manager"),
     "auditor": N_("Auditor"),
     "administrator": N_("Administrator"),
+    "regulator": N_("Regulator"),
 }
 OUTCOME = {
     "sent": N_("Sent"),

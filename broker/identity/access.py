@@ -21,7 +21,7 @@ from fastapi.security.base import SecurityBase
 from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import Forbidden, NotAuthenticated
-from broker.identity import login
+from broker.identity import assurance, login, sessions
 from broker.identity.access_token import signing_key
 from broker.identity.bearer import Unproven, caller_for, caller_from, claims_of, proof_of, release_caller, standing_query, token_in
 from broker.identity.callers import GrantReader, GrantView, NotAuthenticatedReason, PersonCaller, ReleaseCaller
@@ -34,6 +34,7 @@ __all__ = [
     "NAMES_ZH",
     "STANDING",
     "Action",
+    "Arriving",
     "GrantReader",
     "GrantView",
     "NotAuthenticatedReason",
@@ -43,6 +44,7 @@ __all__ = [
     "Role",
     "SmartScope",
     "Unproven",
+    "arriving",
     "caller_for",
     "caller_from",
     "claims_of",
@@ -88,8 +90,10 @@ def raise_locked(refused: login.LoginRefused) -> None:
         raise LoginLocked(headers={"Retry-After": str(refused.retry_after)})
 
 
-def person(request: Request, _basic_scheme: Annotated[None, Security(_BASIC)], _session_scheme: Annotated[None, Security(_SESSION)]) -> PersonCaller:
-    """The person who calls. Raises NotAuthenticated, or LoginLocked after too many failures."""
+def arriving(
+    request: Request, _basic_scheme: Annotated[None, Security(_BASIC)], _session_scheme: Annotated[None, Security(_SESSION)]
+) -> PersonCaller:
+    """The person who calls, whatever they still lack: for the few routes by which that is mended. Raises NotAuthenticated, LoginLocked."""
     given = request.headers.getlist("authorization")
     scheme, _, rest = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     database: Database = request.app.state.database
@@ -99,11 +103,21 @@ def person(request: Request, _basic_scheme: Annotated[None, Security(_BASIC)], _
         caller = login.authenticate(database, keys, *pair)
     elif secret := token_in(given[0]) if len(given) == 1 else None:
         with database.transaction() as session:
-            caller = login.caller_of_session(session, secret)
+            caller = sessions.caller_of_session(session, secret)
     if isinstance(caller, login.LoginRefused):
         raise_locked(caller)
     if not isinstance(caller, PersonCaller):
         raise NotAuthenticated(headers=CHALLENGE)
+    return caller
+
+
+#: Anybody who has shown a password or has a session.
+Arriving = Annotated[PersonCaller, Depends(arriving)]
+
+
+def person(request: Request, caller: Arriving) -> PersonCaller:
+    """The person who calls, with all that their role asks for. Raises NotAuthenticated, LoginLocked, and what ``assurance.demand`` does."""
+    assurance.demand(request.app.state.settings, caller)
     return caller
 
 
@@ -112,12 +126,16 @@ Person = Annotated[PersonCaller, Depends(person)]
 
 
 @cache
-def require(action: Action) -> Callable[[PersonCaller], PersonCaller]:
-    """A dependency that lets through whoever may do the action, and raises Forbidden for everybody else."""
+def require(action: Action) -> Callable[[Request, PersonCaller], PersonCaller]:
+    """A dependency that lets through whoever may do the action, and raises Forbidden for everybody else.
 
-    def permitted_person(caller: Person) -> PersonCaller:
+    A change under a dangerous action asks for a fresh proof beside: StepUpFirst.
+    """
+
+    def permitted_person(request: Request, caller: Person) -> PersonCaller:
         if not caller.may(action):
             raise Forbidden
+        assurance.demand_for(request.app.state.settings, caller, action, request.method)
         return caller
 
     return permitted_person

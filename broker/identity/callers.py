@@ -15,6 +15,21 @@ from broker.identity.scopes import SmartScope
 
 
 @dataclass(frozen=True)
+class Proof:
+    """How and when a caller proved who they are."""
+
+    at: datetime  #: the last time that a password, a passkey or the hospital's login was shown
+    second_at: datetime | None = None  #: the same of a second factor
+    session: UUID | None = None  #: None where the password comes with each request
+    method: str = "password"
+
+    @property
+    def freshest(self) -> datetime:
+        """The moment that a dangerous act asks for: of the second factor where there is one."""
+        return self.second_at or self.at
+
+
+@dataclass(frozen=True)
 class PersonCaller:
     """A person who is signed in, with the account, the roles and the organisation active at this moment."""
 
@@ -25,6 +40,9 @@ class PersonCaller:
     roles: frozenset[Role]
     language: str  #: zh or en
     offices: frozenset[tuple[Role, str]] = field(default=frozenset())  #: each role with the organisation it is held for
+    must_change_password: bool = False
+    enrolled: bool = False  #: whether they have a second factor, which is then asked for
+    proof: Proof | None = None  #: None where nobody is there, such as when somebody else's rights are looked at
 
     @property
     def actor(self) -> str:

@@ -106,3 +106,100 @@ class LoginLocked(NotAuthenticated):
     zh = "该用户名登录失败次数过多，已暂时锁定。"
     help_en = "Wait as long as Retry-After says, then try again."
     help_zh = "请按 Retry-After 所示时间等待后重试。"
+
+
+class SecondFactorFirst(NotAuthenticated):
+    """A second factor is needed: you have one and did not show it yet."""
+
+    code = "second-factor-required"
+    zh = "需要二次验证：您已登记第二验证因素，但尚未出示。"
+    help_en = "Sign in at POST /api/v1/session with its code, or send the code to POST /api/v1/session/second-factor. A password alone won't do."
+    help_zh = "请在 POST /api/v1/session 登录时提交验证码，或将验证码提交至 POST /api/v1/session/second-factor；仅有密码不够。"
+
+
+class EnrolFirst(Forbidden):
+    """Your role needs a second factor, and you have none yet."""
+
+    code = "second-factor-missing"
+    zh = "您的角色须启用二次验证，而您尚未登记。"
+    help_en = "Add one at /console/account/security, or at POST /api/v1/me/factors within a session."
+    help_zh = "请在 /console/account/security 登记，或在会话中调用 POST /api/v1/me/factors。"
+
+
+class PasswordFirst(Forbidden):
+    """Choose a password of your own first: somebody else knows this one."""
+
+    code = "password-change-required"
+    zh = "请先设置您自己的密码：当前密码他人知晓。"
+    help_en = "Change it at /console/account, or at PUT /api/v1/people/{your id}/password."
+    help_zh = "请在 /console/account 修改，或调用 PUT /api/v1/people/{您的标识}/password。"
+
+
+class RolesTogether(Forbidden):
+    """You hold roles that one person may not hold together, so that none of them can be used."""
+
+    code = "roles-together"
+    zh = "您同时持有不得兼任的角色，因此均不能使用。"
+    help_en = "Ask an administrator to take one of them away."
+    help_zh = "请管理员收回其中一个角色。"
+
+
+class StepUpFirst(NotAuthenticated):
+    """Prove again who you are: this act asks for it, and the last time is too long ago."""
+
+    code = "step-up-required"
+    zh = "请再次验证身份：该操作需要近期的身份验证。"
+    help_en = "Send the code of your second factor, or your password where you have none, to POST /api/v1/session/second-factor; then do it again."
+    help_zh = "请将验证码（未登记第二因素者为密码）提交至 POST /api/v1/session/second-factor，然后重试。"
+
+
+class FactorWrong(Forbidden):
+    """The code is wrong, or was used already."""
+
+    code = "second-factor-wrong"
+    zh = "验证码有误，或已使用过。"
+    help_en = "Wait for the next code and type that one; a code on paper is good once."
+    help_zh = "请等待下一个验证码后重新输入；纸质恢复码只能使用一次。"
+
+
+class FactorUnknown(NotFound):
+    """There is no such second factor of yours."""
+
+    code = "second-factor-unknown"
+    zh = "您没有该第二验证因素。"
+
+
+class LastFactor(Conflict):
+    """Your role needs a second factor, and this is the last."""
+
+    code = "second-factor-last"
+    zh = "您的角色须启用二次验证，这是最后一个第二因素。"
+    help_en = "Add another first, then take this one away."
+    help_zh = "请先登记另一个，再移除此项。"
+
+
+class KeyRefused(Invalid):
+    """The key's answer does not fit what was asked."""
+
+    code = "key-refused"
+    zh = "安全密钥的应答与请求不符。"
+    help_en = "Begin again from the page; an answer is good once and for five minutes."
+    help_zh = "请从页面重新开始；每次应答仅在五分钟内有效一次。"
+
+
+class LinkSpent(NotFound):
+    """This link is not good any more."""
+
+    code = "link-spent"
+    zh = "该链接已失效。"
+    help_en = "Ask your administrator for another."
+    help_zh = "请向管理员索取新的链接。"
+
+
+class SecondPerson(Forbidden):
+    """Two people must agree; you were the first."""
+
+    code = "second-person"
+    zh = "须由两人共同决定，您是第一人。"
+    help_en = "Ask another administrator or an information manager to agree."
+    help_zh = "请由另一名管理员或信息管理员确认。"

@@ -1,4 +1,4 @@
-"""Signing in: passwords with a throttle, and sessions.
+"""Signing in: passwords with a throttle.
 
 A failed login must count although the request that made it fails, so that these functions take the database and commit on
 their own. No connection is held while argon2 works.
@@ -6,12 +6,11 @@ their own. No connection is held while argon2 works.
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from hashlib import sha256
-from uuid import UUID
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -23,9 +22,10 @@ from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.database import Database
 from broker.identity import passwords, rules
-from broker.identity.callers import PersonCaller
-from broker.identity.models import FailedLogin, Organization, Person, PersonSession, RoleHeld
-from broker.identity.roles import Role
+from broker.identity.account import caller_for
+from broker.identity.callers import PersonCaller, Proof
+from broker.identity.models import FailedLogin, Person
+from broker.identity.sessions import SessionGiven, open_session
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 MAX_PASSWORD_BYTES = 1024
@@ -38,19 +38,31 @@ class LoginRefused:
     retry_after: int | None = None  #: seconds, where the name is locked
 
 
-@dataclass(frozen=True)
-class SessionGiven:
-    """A session that was opened; ``secret`` is shown once and not kept."""
-
-    secret: str
-    expires_at: datetime
-    caller: PersonCaller
+def device_mark(keys: Keys, username: str) -> str:
+    """What a browser keeps in which somebody signed in: it says nothing, and opens nothing."""
+    nonce = secrets.token_urlsafe(16)
+    return f"{nonce}.{keys.blind('device', username.lower(), nonce).hex()}"
 
 
-def authenticate(database: Database, keys: Keys, username: str, password: str) -> PersonCaller | LoginRefused:
-    """The person behind a user name and password. Counts failures under the name, whether or not there is such a person."""
+def _counted_under(keys: Keys, username: str, device: str) -> bytes:
+    """The blinded name that failures count under.
+
+    A browser in which this person signed in before has a count of its own: whoever tries passwords from elsewhere locks everybody else out
+    of the name, but not the person at their own desk (OWASP, "Device Cookies").
+    """
+    nonce, _, proof = device.partition(".")
+    if nonce and hmac.compare_digest(proof.encode(errors="replace"), keys.blind("device", username, nonce).hex().encode()):
+        return keys.blind("login", username, nonce)
+    return keys.blind("login", username)
+
+
+def authenticate(database: Database, keys: Keys, username: str, password: str, *, device: str = "") -> PersonCaller | LoginRefused:
+    """The person behind a user name and password. Counts failures under the name, whether or not there is such a person.
+
+    ``device``: the mark of the browser (:func:`device_mark`), if it has one.
+    """
     username = username.lower()
-    name = keys.blind("login", username)
+    name = _counted_under(keys, username, device)
     with database.transaction() as session:
         if (wait := locked_for(session, name)) is not None:
             return LoginRefused(wait)
@@ -67,7 +79,7 @@ def authenticate(database: Database, keys: Keys, username: str, password: str) -
         session.execute(sa.delete(FailedLogin).where(col(FailedLogin.name) == name))
         if renewed is not None:
             session.execute(sa.update(Person).where(col(Person.id) == person.id).values(password_hash=renewed))
-        return caller_for(session, person.id) or LoginRefused()
+        return caller_for(session, person.id, Proof(clock.now())) or LoginRefused()
 
 
 def _active_person(session: Session, username: str) -> Person | None:
@@ -98,7 +110,7 @@ def count(session: Session, name: bytes) -> int:
     return failures
 
 
-def count_failure(session: Session, name: bytes, person: Person | None) -> None:
+def count_failure(session: Session, name: bytes, person: Person | None, event: str = "login.failed") -> None:
     """Count a failure under a blinded name, lock the name for a while if there were many, and record it."""
     failures = count(session, name)
     now = clock.now()
@@ -112,81 +124,18 @@ def count_failure(session: Session, name: bytes, person: Person | None) -> None:
     )
     session.execute(sa.delete(FailedLogin).where(col(FailedLogin.name).in_(old)))
     # The same is done for a name that nobody has, or the time it takes would tell which names there are.
-    audit.record(
-        session, Event("login.failed", f"person:{person.id}" if person else "system", facts={"failures": failures, "locked": lock is not None})
-    )
+    audit.record(session, Event(event, f"person:{person.id}" if person else "system", facts={"failures": failures, "locked": lock is not None}))
 
 
-def caller_for(session: Session, person_id: UUID) -> PersonCaller | None:
-    """The person as a caller, from what the database says at this moment; None for a closed account.
-
-    An account is as suspended as any organisation above it.
-    """
-    person = session.get(Person, person_id)
-    if person is None or person.status != "active" or not organization_active(session, person.organization_id):
-        return None
-    held = session.exec(select(RoleHeld.role, RoleHeld.organization_id).where(RoleHeld.person_id == person_id)).all()
-    offices = frozenset((Role(role), organization_id) for role, organization_id in held)
-    return PersonCaller(
-        person.id,
-        person.username,
-        person.natural_person,
-        person.organization_id,
-        frozenset(role for role, _ in offices),
-        person.language,
-        offices,
-    )
+def forget_failures(session: Session, name: bytes) -> None:
+    """Nothing was wrong after all."""
+    session.execute(sa.delete(FailedLogin).where(col(FailedLogin.name) == name))
 
 
-def organization_active(session: Session, organization_id: str) -> bool:
-    """Whether the organisation and every one above it are active."""
-    above = sa.select(col(Organization.id), col(Organization.parent_id), col(Organization.status)).where(col(Organization.id) == organization_id)
-    walk = above.cte("above", recursive=True)
-    parents = sa.select(col(Organization.id), col(Organization.parent_id), col(Organization.status)).where(col(Organization.id) == walk.c.parent_id)
-    walk = walk.union(parents)
-    return bool(session.execute(sa.select(sa.func.bool_and(walk.c.status == "active"))).scalar_one())
-
-
-def secret_hash(secret: str) -> bytes:
-    """What is kept of a session's secret."""
-    return sha256(secret.encode(errors="replace")).digest()
-
-
-def sign_in(database: Database, keys: Keys, username: str, password: str) -> SessionGiven | LoginRefused:
+def sign_in(database: Database, keys: Keys, username: str, password: str, *, agent: str = "", device: str = "") -> SessionGiven | LoginRefused:
     """Open a session. The secret has 256 random bits; only its hash is kept."""
-    caller = authenticate(database, keys, username, password)
+    caller = authenticate(database, keys, username, password, device=device)
     if isinstance(caller, LoginRefused):
         return caller
     with database.transaction() as session:
-        return open_session(session, caller)
-
-
-def open_session(session: Session, caller: PersonCaller) -> SessionGiven:
-    """Open a session for somebody who has proved who they are."""
-    now, secret = clock.now(), secrets.token_urlsafe(32)
-    expires_at = now + rules.SESSION_LIFE
-    session.execute(sa.delete(PersonSession).where(col(PersonSession.expires_at) < now))
-    session.add(PersonSession(secret_hash=secret_hash(secret), person_id=caller.person_id, created_at=now, last_used_at=now, expires_at=expires_at))
-    audit.record(session, Event("session.opened", caller.actor))
-    return SessionGiven(secret, expires_at, caller)
-
-
-def caller_of_session(session: Session, secret: str) -> PersonCaller | None:
-    """Who holds this session secret, if the session still runs and the account is active."""
-    row = session.get(PersonSession, secret_hash(secret))
-    now = clock.now()
-    if row is None or rules.session_ended(now, row.last_used_at, row.expires_at):
-        return None
-    caller = caller_for(session, row.person_id)
-    # Written once a minute at most: reading should not become writing.
-    if caller is not None and now - row.last_used_at >= timedelta(minutes=1):
-        row.last_used_at = now
-    return caller
-
-
-def close_session(session: Session, secret: str) -> None:
-    """End a session; nothing happens where there is none."""
-    row = session.get(PersonSession, secret_hash(secret))
-    if row is not None:
-        session.delete(row)
-        audit.record(session, Event("session.closed", f"person:{row.person_id}"))
+        return open_session(session, caller, agent=agent)

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from broker import clock
+
 #: What an organisation may be; ``policy.facts.RecipientFacts.kind``.
 KINDS = (
     "hospital", "department", "laboratory", "imaging", "finance", "quality", "research", "pharmacy", "insurer", "authority", "nursing",
@@ -20,6 +22,10 @@ KINDS = (
 )  # fmt: skip
 RELATIONSHIPS = ("internal", "external")
 STATUSES = ("active", "suspended")
+#: How a session was opened.
+METHODS = ("password", "passkey", "sso")
+#: What a second factor may be: a one-time password (RFC 6238), or a key that speaks WebAuthn.
+FACTORS = ("totp", "webauthn")
 
 _TIME = sa.DateTime(timezone=True)
 
@@ -62,6 +68,8 @@ class Person(SQLModel, table=True):
     language: str = Field(default="zh", sa_type=sa.Text)
     created_at: datetime = Field(sa_type=_TIME)
     barred_at: datetime | None = Field(default=None, sa_type=_TIME)  #: a sanction: since then the account neither applies nor decides
+    #: Somebody else knows the password, so that nothing can be done with it but to choose another.
+    must_change_password: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})
 
 
 class RoleHeld(SQLModel, table=True):
@@ -131,14 +139,109 @@ class Token(SQLModel, table=True):
 
 
 class PersonSession(SQLModel, table=True):
-    """A person who is signed in: the SHA-256 of the bearer secret that ``POST /api/v1/session`` gave."""
+    """A person who is signed in: the SHA-256 of the bearer secret that ``POST /api/v1/session`` gave.
+
+    ``id`` names it in lists, and can be said aloud. ``proved_at``: the last time that a password or the hospital's login was shown,
+    ``second_at`` the same of a second factor; None: none was, and where one is asked for nothing can be done yet.
+    """
 
     __tablename__ = "person_session"
+    __table_args__ = (_one_of("method", METHODS),)
 
     secret_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    id: UUID = Field(default_factory=uuid4, unique=True, sa_column_kwargs={"server_default": sa.text("gen_random_uuid()")})
     person_id: UUID = Field(foreign_key="person.id", index=True)
     created_at: datetime = Field(sa_type=_TIME)
     last_used_at: datetime = Field(sa_type=_TIME)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+    proved_at: datetime = Field(default_factory=clock.now, sa_type=_TIME, sa_column_kwargs={"server_default": sa.func.now()})
+    second_at: datetime | None = Field(default=None, sa_type=_TIME)
+    method: str = Field(default="password", sa_type=sa.Text, sa_column_kwargs={"server_default": "password"})
+    agent: str = Field(default="", sa_type=sa.Text, sa_column_kwargs={"server_default": ""})  #: such as ``Firefox, Linux``
+    sid: str | None = Field(default=None, sa_type=sa.Text, index=True)  #: the session at the hospital's login (OIDC Back-Channel Logout 2.1)
+
+
+class SecondFactor(SQLModel, table=True):
+    """Something a person has: an app that makes one-time passwords, or a key. Without ``confirmed_at`` it was begun and never shown to work."""
+
+    __tablename__ = "second_factor"
+    __table_args__ = (_one_of("kind", FACTORS), sa.CheckConstraint("(kind = 'totp') = (secret_sealed IS NOT NULL)", name="secret"))
+
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    person_id: UUID = Field(foreign_key="person.id", index=True)
+    kind: str = Field(sa_type=sa.Text)
+    name: str = Field(sa_type=sa.Text)
+    added_at: datetime = Field(sa_type=_TIME)
+    confirmed_at: datetime | None = Field(default=None, sa_type=_TIME)
+    last_used_at: datetime | None = Field(default=None, sa_type=_TIME)
+    disabled_at: datetime | None = Field(default=None, sa_type=_TIME)  #: a key that seems to have been copied
+    secret_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+    last_step: int | None = Field(default=None, sa_type=sa.BigInteger)  #: time step of the last code taken: none is taken twice (RFC 6238 5.2)
+    credential_id: bytes | None = Field(default=None, sa_type=sa.LargeBinary, unique=True)
+    public_key: bytes | None = Field(default=None, sa_type=sa.LargeBinary)  #: COSE_Key
+    sign_count: int = Field(default=0, sa_type=sa.BigInteger)
+
+
+class RecoveryCode(SQLModel, table=True):
+    """A code on paper for the day on which the telephone is lost: its keyed hash. It is deleted when it is used."""
+
+    __tablename__ = "recovery_code"
+
+    person_id: UUID = Field(primary_key=True, foreign_key="person.id")
+    code_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+
+
+class WebauthnChallenge(SQLModel, table=True):
+    """A challenge that was given out, by its hash. Taking it deletes it, so that no answer counts twice."""
+
+    __tablename__ = "webauthn_challenge"
+
+    challenge_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    purpose: str = Field(sa_type=sa.Text)  #: add, prove, enter
+    person_id: UUID | None = Field(default=None, foreign_key="person.id")
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+
+
+class PasswordLink(SQLModel, table=True):
+    """A link by which somebody chooses a new password, once: the SHA-256 of its secret. A new one takes the place of the one before."""
+
+    __tablename__ = "password_link"
+
+    person_id: UUID = Field(primary_key=True, foreign_key="person.id")
+    secret_hash: bytes = Field(sa_type=sa.LargeBinary, unique=True)
+    made_by: UUID = Field(foreign_key="person.id")
+    expires_at: datetime = Field(sa_type=_TIME)
+
+
+class FactorReset(SQLModel, table=True):
+    """Somebody lost their second factors, says one person; another has to say so too before they are taken away."""
+
+    __tablename__ = "factor_reset"
+
+    person_id: UUID = Field(primary_key=True, foreign_key="person.id")
+    asked_by: UUID = Field(foreign_key="person.id")
+    asked_at: datetime = Field(sa_type=_TIME)
+
+
+class SsoLink(SQLModel, table=True):
+    """Whose account a subject of the hospital's login is. Entered by an administrator; an e-mail address never makes one."""
+
+    __tablename__ = "sso_link"
+
+    issuer: str = Field(sa_type=sa.Text, primary_key=True)
+    subject: str = Field(sa_type=sa.Text, primary_key=True)
+    person_id: UUID = Field(foreign_key="person.id", index=True)
+    linked_at: datetime = Field(sa_type=_TIME)
+
+
+class SsoAttempt(SQLModel, table=True):
+    """A way to the hospital's login that somebody set out on: the SHA-256 of ``state``, and of what their browser keeps. Good once."""
+
+    __tablename__ = "sso_attempt"
+
+    state_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    browser_hash: bytes = Field(sa_type=sa.LargeBinary)
+    onward: str = Field(sa_type=sa.Text)
     expires_at: datetime = Field(sa_type=_TIME, index=True)
 
 

@@ -20,8 +20,9 @@ from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.database import Database
-from broker.identity.login import LoginRefused, count_failure, locked_for, secret_hash
+from broker.identity.login import LoginRefused, count_failure, locked_for
 from broker.identity.models import FailedLogin, PatientCode, PatientSession
+from broker.identity.sessions import secret_hash
 
 #: Letters and digits that nobody takes for each other when they are read aloud or copied.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"

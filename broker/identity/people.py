@@ -15,9 +15,10 @@ from broker.errors import Invalid, Problem
 from broker.identity import passwords, rules
 from broker.identity.errors import AlreadyThere, NotYourself, PasswordRefused, RoleNotHere, RolesApart, UnknownPerson
 from broker.identity.login import USERNAME
-from broker.identity.models import Person, PersonSession, RoleHeld
+from broker.identity.models import Person, RoleHeld
 from broker.identity.organizations import lineage, organization
 from broker.identity.roles import Role
+from broker.identity.sessions import end_sessions
 
 #: A role and the organisation it is held for.
 Office = tuple[Role, str]
@@ -62,10 +63,12 @@ def add_person(
     natural_person: str | None = None,
     language: str = "zh",
     roles: Iterable[Office] = (),
+    temporary: bool = False,
 ) -> Person:
     """Add an account. ``natural_person`` joins accounts of one human being; left out, the account stands for itself.
 
-    Without a password nobody can sign in to it. Raises AlreadyThere, UnknownOrganization, PasswordRefused, RolesApart,
+    Without a password nobody can sign in to it with one. ``temporary``: somebody else knows it, so that the first thing to be done with it is
+    to choose another. Raises AlreadyThere, UnknownOrganization, PasswordRefused, RolesApart,
     RoleNotHere, Invalid (the user name).
     """
     username = username.lower()
@@ -84,6 +87,7 @@ def add_person(
         natural_person=natural_person or str(person_id),
         language=language,
         created_at=clock.now(),
+        must_change_password=temporary and password is not None,
     )
     _store(session, row, event=Event("person.added", actor, recipient=home.id, facts={"person": str(person_id), "password": password is not None}))
     held = frozenset(roles)
@@ -135,7 +139,7 @@ def change_person(
     for key, value in given.items():
         setattr(row, key, value)
     if status == "suspended":
-        _end_sessions(session, person_id)
+        end_sessions(session, actor, person_id)
     facts: dict[str, str | int | bool | list[str]] = {"person": str(person_id), "changed": sorted(given), "status": row.status}
     return _store(session, row, event=Event("person.changed", actor, recipient=row.organization_id, facts=facts))
 
@@ -148,16 +152,18 @@ def bar(session: Session, actor: str, person_id: UUID, *, barred: bool) -> Perso
     return _store(session, row, event=event)
 
 
-def set_password(session: Session, actor: str, person_id: UUID, password: str) -> Person:
-    """Give an account a new password and end its sessions. Raises PasswordRefused, UnknownPerson."""
+def set_password(session: Session, actor: str, person_id: UUID, password: str, *, temporary: bool = False) -> Person:
+    """Give an account a new password and end its sessions; ``temporary`` as in :func:`add_person`. Raises PasswordRefused, UnknownPerson.
+
+    A password that must be changed is changed into another.
+    """
     row = person(session, person_id)
+    if row.must_change_password and not temporary and passwords.matches(password, row.password_hash)[0]:
+        raise PasswordRefused(problems=(Problem("/password", "password-same", "Choose a password that nobody else knows."),))
+    row.must_change_password = temporary
     row.password_hash = _hashed(password, row.username)
-    _end_sessions(session, person_id)
+    end_sessions(session, actor, person_id)
     return _store(session, row, event=Event("person.password-set", actor, recipient=row.organization_id, facts={"person": str(person_id)}))
-
-
-def _end_sessions(session: Session, person_id: UUID) -> None:
-    session.execute(sa.delete(PersonSession).where(col(PersonSession.person_id) == person_id))
 
 
 def _hashed(password: str, username: str) -> str:

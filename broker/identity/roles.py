@@ -16,6 +16,7 @@ class Role(StrEnum):
     INFORMATION_MANAGER = "information_manager"
     AUDITOR = "auditor"
     ADMINISTRATOR = "administrator"
+    REGULATOR = "regulator"
 
 
 NAMES_ZH = {
@@ -24,6 +25,7 @@ NAMES_ZH = {
     Role.INFORMATION_MANAGER: "信息管理员",
     Role.AUDITOR: "审计员",
     Role.ADMINISTRATOR: "系统管理员",
+    Role.REGULATOR: "监管人员",
 }
 
 
@@ -57,6 +59,7 @@ class Action(StrEnum):
     DESTRUCTION_ORDER = "destruction.order"  #: hold, propose and approve the destruction of data
     INCIDENT_READ = "incident.read"  #: incidents, violations, risks, corrective actions; whoever is signed in may report one
     INCIDENT_HANDLE = "incident.handle"  #: assess, contain, notify, investigate, close
+    SUPERVISION_READ = "supervision.read"  #: what an authority is shown: figures and reports, and nothing of one patient
 
 
 PERMISSIONS: dict[Role, frozenset[Action]] = {
@@ -112,6 +115,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.WORKFORCE_WRITE,
         }
     ),
+    Role.REGULATOR: frozenset({Action.SUPERVISION_READ}),
 }
 
 #: One person may not both run the system, decide on releases and audit them (GB/T 22239-2019 8.1.4.2, three roles apart).
@@ -124,6 +128,7 @@ APART: frozenset[frozenset[Role]] = frozenset(
         (Role.INFORMATION_MANAGER, Role.AUDITOR),
         (Role.AUDITOR, Role.APPLICANT),
         (Role.AUDITOR, Role.DEPARTMENT_HEAD),
+        *((Role.REGULATOR, role) for role in Role if role is not Role.REGULATOR),
     )
 )
 

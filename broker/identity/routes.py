@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from sqlmodel import Session
 
 from broker.crypto import Keys
-from broker.database import Database, SessionDep
+from broker.database import SessionDep
 from broker.edge import STRICT
-from broker.errors import Forbidden, NotAuthenticated
-from broker.identity import login, models, schemas, service
-from broker.identity.access import CHALLENGE, Person, PersonCaller, raise_locked, require
-from broker.identity.bearer import token_in
+from broker.identity import models, schemas, service
+from broker.identity.access import Person, PersonCaller, require
 from broker.identity.callers import GrantReader, Residual
+from broker.identity.factor_routes import router as factor_router
 from broker.identity.oauth_routes import build_oauth_router
 from broker.identity.roles import Action, permitted
+from broker.identity.session_routes import router as session_router
 from broker.settings import Settings
 
 Reader = Annotated[PersonCaller, Depends(require(Action.REGISTRY_READ))]
@@ -35,31 +35,13 @@ def build_router(*, settings: Settings, keys: Keys, grants: GrantReader, residua
     """
     whole = APIRouter()
     whole.include_router(build_oauth_router(settings, keys, grants, residual))
+    whole.include_router(session_router)
+    whole.include_router(factor_router)
     whole.include_router(router)
     return whole
 
 
-# -- signing in --
-
-
-@router.post("/session", status_code=201)
-def open_session(request: Request, given: schemas.LoginIn) -> schemas.SessionOut:
-    """Sign in. After five wrong passwords a name is locked for a minute, then longer."""
-    state = request.app.state
-    database: Database = state.database
-    opened = login.sign_in(database, state.keys, given.username, given.password)
-    if isinstance(opened, login.LoginRefused):
-        raise_locked(opened)
-        raise NotAuthenticated(headers=CHALLENGE)
-    return schemas.SessionOut(token=opened.secret, expires_at=opened.expires_at)
-
-
-@router.delete("/session", status_code=204)
-def close_session(request: Request, _caller: Person, session: SessionDep) -> None:
-    """Sign out: the session that this request carries ends."""
-    secret = token_in(request.headers.get("authorization"))
-    if secret is not None:
-        login.close_session(session, secret)
+# -- who am I --
 
 
 @router.get("/me")
@@ -123,6 +105,7 @@ def add_person(given: schemas.PersonIn, caller: PersonWriter, session: SessionDe
         name=given.name,
         organization_id=given.organization,
         password=given.password,
+        temporary=True,
         natural_person=given.natural_person,
         language=given.language,
         roles=[(office.role, office.organization) for office in given.roles],
@@ -147,22 +130,6 @@ def set_roles(person_id: UUID, given: schemas.RolesIn, caller: PersonWriter, ses
     """Give an account these roles and no others."""
     row = service.set_roles(session, caller.actor, person_id, [(office.role, office.organization) for office in given.roles])
     return _person(session, row)
-
-
-@router.put("/people/{person_id}/password", status_code=204)
-def set_password(request: Request, person_id: UUID, given: schemas.PasswordIn, caller: Person, session: SessionDep) -> None:
-    """Change one's own password, proving the present one; an administrator sets anybody else's."""
-    if person_id == caller.person_id:
-        if given.present is None:
-            raise Forbidden("present: the present password is needed.")
-        state = request.app.state
-        proved = login.authenticate(state.database, state.keys, caller.username, given.present)
-        if isinstance(proved, login.LoginRefused):
-            raise_locked(proved)
-            raise Forbidden("present: the present password is wrong.")
-    elif not caller.may(Action.PERSON_WRITE):
-        raise Forbidden
-    service.set_password(session, caller.actor, person_id, given.password)
 
 
 # -- clients --

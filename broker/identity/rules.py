@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from broker.identity.roles import APART, Role
@@ -23,6 +24,8 @@ TOKENS_PER_MINUTE = 600
 #: Numeric dates are kept within the years 1970 to 9999.
 _LATEST = 253_402_300_799
 
+#: A session in which a second factor is still to be shown ends after this.
+PENDING_LIFE = timedelta(minutes=10)
 #: A person's session ends after this long without use, and at the latest after SESSION_LIFE.
 SESSION_IDLE = timedelta(minutes=30)
 SESSION_LIFE = timedelta(hours=10)
@@ -34,11 +37,60 @@ LONGEST_LOCK = timedelta(minutes=15)
 #: After this long without a failure the count starts again.
 FAILURES_FORGOTTEN = timedelta(hours=1)
 
+#: Seconds that one code of an authenticator app stands for, and how many such steps its clock may be off (RFC 6238 5.2).
+TOTP_STEP, TOTP_DRIFT = 30, 1
+TOTP_DIGITS = 6
+#: Codes on paper that somebody is given at a time.
+RECOVERY_CODES = 10
+#: A link by which somebody chooses a new password.
+LINK_LIFE = timedelta(hours=24)
+
 MIN_PASSWORD = 12
 MAX_PASSWORD = 256
 
 #: Roles that decide, audit or administer belong to the hospital that gives the data, never to an outside organisation.
 INTERNAL_ONLY = frozenset({Role.INFORMATION_MANAGER, Role.AUDITOR, Role.ADMINISTRATOR})
+
+
+class Lack(StrEnum):
+    """What keeps somebody who is signed in from doing anything yet, the first to be mended first."""
+
+    ROLES_APART = "roles-apart"  #: they hold two roles that one person may not hold together
+    SECOND_FACTOR = "second-factor"  #: they have one and did not show it in this session
+    PASSWORD = "password"  # noqa: S105  (A name.) #: somebody else knows it
+    ENROLMENT = "enrolment"  #: their role needs a second factor and they have none
+
+
+def lack(roles: frozenset[Role], *, enrolled: bool, proved: bool, password: bool, must_change: bool, needed_by: frozenset[Role]) -> Lack | None:
+    """What somebody lacks, or None.
+
+    ``enrolled``: they have a second factor; ``proved``: one was shown in this session, here or at the hospital's login; ``password``: this
+    session was opened with a password; ``needed_by``: roles that need a second factor.
+    """
+    if conflicting(roles):
+        return Lack.ROLES_APART
+    if enrolled and not proved:
+        return Lack.SECOND_FACTOR
+    if must_change and password:
+        return Lack.PASSWORD
+    return Lack.ENROLMENT if roles & needed_by and not proved else None
+
+
+def fresh(now: datetime, proved_at: datetime, minutes: int) -> bool:
+    """Whether a proof is recent enough for a dangerous act."""
+    return now - proved_at < timedelta(minutes=minutes)
+
+
+def code_steps(now: datetime, last_step: int | None) -> range:
+    """The time steps whose codes are taken at ``now``: this one and its neighbours, and none up to the last that was taken (RFC 6238 5.2)."""
+    step = int(now.timestamp()) // TOTP_STEP
+    first = step - TOTP_DRIFT
+    return range(first if last_step is None else max(first, last_step + 1), step + TOTP_DRIFT + 1)
+
+
+def copied(before: int, after: int) -> bool:
+    """Whether a key's counter did not grow, so that there seem to be two of it (WebAuthn 2, 6.1.1). A key that doesn't count says 0."""
+    return after <= before and (before > 0 or after > 0)
 
 
 def _moment(value: object) -> int | None:

@@ -23,6 +23,10 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
 
+#: Six digits of an app, or a code on paper as it is printed.
+Code = Annotated[str, StringConstraints(min_length=6, max_length=16, pattern=r"^[0-9A-Za-z -]+$", strip_whitespace=True)]
+
+
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -32,6 +36,14 @@ class LoginIn(_In):
 
     username: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     password: Password
+    code: Code | None = None  #: of the second factor, where there is one
+
+
+class ProofIn(_In):
+    """Who you are, shown again: the code of a second factor; where there is none, the password."""
+
+    code: Code | None = None
+    password: Password | None = None
 
 
 class SessionOut(BaseModel):
@@ -60,6 +72,78 @@ class Me(BaseModel):
     language: str
     roles: list[Office]
     actions: list[Action]
+
+
+class RunningOut(BaseModel):
+    """A session that still runs. Its secret is not known here."""
+
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    method: str
+    second_factor: bool
+    agent: str
+    this: bool
+
+
+class FactorIn(_In):
+    """A new authenticator app."""
+
+    name: Name
+
+
+class NewFactorOut(BaseModel):
+    """An app's secret, shown once. Give it to the app, then confirm with its first code."""
+
+    id: UUID
+    secret: str
+    uri: str
+
+
+class FactorOut(BaseModel):
+    """A second factor."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    kind: str
+    name: str
+    added_at: datetime
+    last_used_at: datetime | None
+    disabled_at: datetime | None
+
+
+class CodeIn(_In):
+    """A code of an app."""
+
+    code: Code
+
+
+class CodesOut(BaseModel):
+    """Codes on paper, shown once; none where there were some already."""
+
+    recovery_codes: list[str]
+
+
+class LinkOut(BaseModel):
+    """A link to choose a password by, shown once. Hand it to the person and to nobody else."""
+
+    url: str
+    expires_at: datetime
+
+
+class LinkIn(_In):
+    """A new password, and the secret of the link."""
+
+    secret: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    password: Password
+
+
+class ResetOut(BaseModel):
+    """Whether the second factors are gone; if not, a second person has to agree."""
+
+    done: bool
 
 
 class OrganizationIn(_In):

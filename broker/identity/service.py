@@ -6,21 +6,47 @@ Who may call is in ``access``; what may be called by whom in ``roles``; the OAut
 from __future__ import annotations
 
 from broker.identity.access_token import audience, issuer, public_jwks
+from broker.identity.account import caller_for, organization_active
+from broker.identity.assurance import demand, demand_for, is_fresh, lack, lacking, stepped_up
 from broker.identity.clients import change_client, client, clients, register_client, set_client_keys
-from broker.identity.login import (
-    LoginRefused,
-    SessionGiven,
-    authenticate,
-    caller_for,
-    caller_of_session,
-    close_session,
-    open_session,
-    organization_active,
-    sign_in,
+from broker.identity.factors import (
+    NewTotp,
+    add_totp,
+    begun,
+    confirm_totp,
+    factors,
+    give_recovery_codes,
+    proof_in_emergency,
+    prove_code,
+    recovery_codes_left,
+    remove_factor,
 )
+from broker.identity.login import LoginRefused, authenticate, device_mark, sign_in
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
+from broker.identity.passkeys import add_key, ask_key, ask_new, enter_with_key, place, prove_key
 from broker.identity.patients import PATIENT, Code, Entered, close_patient_session, enter, give_code, patient_of_session
 from broker.identity.people import add_person, all_offices, bar, change_person, offices, people, person, set_password, set_roles
+from broker.identity.resets import (
+    Link,
+    factor_reset,
+    keep_factors,
+    link_is_good,
+    make_password_link,
+    reset_factors,
+    use_password_link,
+)
+from broker.identity.rules import Lack
+from broker.identity.sessions import (
+    SessionGiven,
+    agent_of,
+    caller_of_session,
+    close_session,
+    end_session,
+    end_sessions,
+    open_session,
+    raise_proof,
+    sessions_of,
+)
 from broker.identity.statements import Statement, StatementRefused, read_statement
 from broker.identity.tokens import revoke_token
 
@@ -28,16 +54,25 @@ __all__ = [
     "PATIENT",
     "Code",
     "Entered",
+    "Lack",
+    "Link",
     "LoginRefused",
+    "NewTotp",
     "SessionGiven",
     "Statement",
     "StatementRefused",
+    "add_key",
     "add_organization",
     "add_person",
+    "add_totp",
+    "agent_of",
     "all_offices",
+    "ask_key",
+    "ask_new",
     "audience",
     "authenticate",
     "bar",
+    "begun",
     "below",
     "caller_for",
     "caller_of_session",
@@ -48,10 +83,26 @@ __all__ = [
     "clients",
     "close_patient_session",
     "close_session",
+    "confirm_totp",
+    "demand",
+    "demand_for",
+    "device_mark",
+    "end_session",
+    "end_sessions",
     "enter",
+    "enter_with_key",
+    "factor_reset",
+    "factors",
     "give_code",
+    "give_recovery_codes",
+    "is_fresh",
     "issuer",
+    "keep_factors",
+    "lack",
+    "lacking",
     "lineage",
+    "link_is_good",
+    "make_password_link",
     "offices",
     "open_session",
     "organization",
@@ -60,12 +111,23 @@ __all__ = [
     "patient_of_session",
     "people",
     "person",
+    "place",
+    "proof_in_emergency",
+    "prove_code",
+    "prove_key",
     "public_jwks",
+    "raise_proof",
     "read_statement",
+    "recovery_codes_left",
     "register_client",
+    "remove_factor",
+    "reset_factors",
     "revoke_token",
+    "sessions_of",
     "set_client_keys",
     "set_password",
     "set_roles",
     "sign_in",
+    "stepped_up",
+    "use_password_link",
 ]

@@ -24,11 +24,6 @@ from broker.notifications import service as notifications
 SecondFactor = Callable[[Session, PersonCaller, str | None], bool | None]
 
 
-def no_second_factor(session: Session, caller: PersonCaller, code: str | None) -> bool | None:  # noqa: ARG001
-    """Nobody has one."""
-    return None
-
-
 def break_glass(
     session: Session,
     means: applications.Means,

@@ -12,7 +12,7 @@ from broker.incidents import desk, emergencies, improving, violations
 from broker.incidents.affected import Affected, Scope, affected
 from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, lift
 from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
-from broker.incidents.emergencies import SecondFactor, break_glass, escalate, no_second_factor
+from broker.incidents.emergencies import SecondFactor, break_glass, escalate
 from broker.incidents.emergencies import many as emergency_accesses
 from broker.incidents.emergencies import review as review_emergency
 from broker.incidents.improving import (
@@ -62,7 +62,6 @@ __all__ = [
     "lift",
     "look",
     "many",
-    "no_second_factor",
     "notices",
     "open_action",
     "opened",

@@ -2,9 +2,10 @@
 
 ``gate``: answers with a GatedAnswer, the one way out for a patient's data. ``client``: a client's own token. ``public``, or
 ``proof`` where the request itself holds a password or a signed assertion. ``person``: who is signed in, whose own rights the verb
-then asks for; ``person:<action>``: whose role permits the action. ``page`` and ``page:<action>``: the same at the console, by the
-cookie of a session; ``patient`` the same for a patient with a code from the desk;
-``page-form``, ``patient-form``: also with the token of that session's forms, as every form has that changes something.
+then asks for; ``person:<action>``: whose role permits the action. ``arrival``: who has a session and may still lack a second factor or a
+password of their own; these routes alone mend that, and each asks by itself for what it needs. ``page``, ``page:<action>`` and
+``page-arrival``: the same at the console, by the cookie of a session; ``patient`` the same for a patient with a code from the desk;
+``page-form``, ``page-arrival-form``, ``patient-form``: also with the token of that session's forms, as every form has that changes something.
 """
 
 from __future__ import annotations
@@ -63,7 +64,19 @@ TABLE = {
     "POST /oauth2/introspect": "proof",
     "POST /oauth2/revoke": "proof",
     "POST /api/v1/session": "proof",
-    "DELETE /api/v1/session": "person",
+    "POST /api/v1/session/second-factor": "arrival",
+    "POST /api/v1/password-link": "proof",
+    "DELETE /api/v1/session": "arrival",
+    **{f"{method} /api/v1/me/sessions": "person" for method in ("GET", "DELETE")},
+    "DELETE /api/v1/me/sessions/{session_id}": "person",
+    "GET /api/v1/me/factors": "person",
+    **{f"POST /api/v1/me/factors{one}": "arrival" for one in ("", "/{factor_id}/confirm")},
+    "DELETE /api/v1/me/factors/{factor_id}": "person",
+    "POST /api/v1/me/recovery-codes": "person",
+    "GET /api/v1/people/{person_id}/sessions": "person:registry.read",
+    "DELETE /api/v1/people/{person_id}/sessions": "person:person.write",
+    "POST /api/v1/people/{person_id}/password-link": "person:person.write",
+    **{f"{method} /api/v1/people/{{person_id}}/factor-reset": "person" for method in ("POST", "DELETE")},
     "GET /api/v1/me": "person",
     "GET /api/v1/organizations": "person",
     "GET /api/v1/organizations/{organization_id}": "person",
@@ -74,7 +87,7 @@ TABLE = {
     "POST /api/v1/people": "person:person.write",
     "PATCH /api/v1/people/{person_id}": "person:person.write",
     "PUT /api/v1/people/{person_id}/roles": "person:person.write",
-    "PUT /api/v1/people/{person_id}/password": "person",
+    "PUT /api/v1/people/{person_id}/password": "arrival",
     "GET /api/v1/clients": "person:registry.read",
     "GET /api/v1/clients/{client_id}": "person:registry.read",
     "POST /api/v1/clients": "person:client.write",
@@ -265,9 +278,22 @@ TABLE = {
     "GET /console": "page",
     "GET /console/": "page",
     "GET /console/{rest:path}": "page",
-    "POST /console/logout": "page-form",
-    "GET /console/account": "page",
-    "POST /console/account/password": "page-form",
+    "POST /console/logout": "page-arrival-form",
+    "GET /console/account": "page-arrival",
+    "POST /console/account/password": "page-arrival-form",
+    "GET /console/account/security": "page-arrival",
+    "POST /console/account/security/app": "page-arrival-form",
+    "GET /console/account/security/app/{factor_id}": "page-arrival",
+    "POST /console/account/security/app/{factor_id}": "page-arrival-form",
+    "POST /console/account/security/key": "page-arrival-form",
+    "POST /console/account/security/remove": "page-form",
+    "POST /console/account/security/codes": "page-form",
+    "POST /console/account/sessions": "page-form",
+    "GET /console/second-factor": "page-arrival",
+    "POST /console/second-factor": "page-arrival-form",
+    "POST /console/login/key": "proof",
+    "GET /console/password/{secret}": "public",
+    "POST /console/password/{secret}": "proof",
     **{f"GET /console/{name}": "page" for name in ("applications", "endorse", "decide", "exchanges")},
     **{f"{method} /console/applications/new": who for method, who in (("GET", "page"), ("POST", "page-form"))},
     "GET /console/applications/{ref}": "page",
@@ -391,18 +417,21 @@ def test_a_route_asks_for_whom_the_table_says(found, route):
         return
     runs = needed(found[route].dependant)
     page, action = who.startswith("page"), who.partition(":")[2]
-    assert (door.visitor in runs) == page
+    assert (door.visitor in runs) == (page and not who.startswith("page-arrival"))
+    assert (door.arriving in runs) == page
     assert {one for one in Action if door.require(one) in runs} == ({Action(action)} if page and action else set())
     # A form that changes something is never taken from another site.
     assert bool({door.posted, door.posted_file} & runs) == who.startswith("page-form")
-    assert page <= (who.startswith("page-form") == route.startswith("POST"))
+    assert (door.posted_on_arrival in runs) == (who == "page-arrival-form")
+    assert page <= (("form" in who.partition(":")[0]) == route.startswith("POST"))
     assert (patient.patient in runs) == who.startswith("patient")
     assert (patient.posted_by_patient in runs) == who.startswith("patient-form") == (who.startswith("patient") and route.startswith("POST"))
-    forms = {door.posted, door.posted_file, door.sent, patient.posted_by_patient}
+    forms = {door.posted, door.posted_file, door.posted_on_arrival, door.sent, patient.posted_by_patient}
     assert bool(forms & runs) == route.startswith("POST /console")
     if page or who.startswith("patient"):
         return
     assert (access.person in runs) == who.startswith("person")
+    assert (access.arriving in runs) == who.startswith(("person", "arrival"))
     assert {action for action in Action if access.require(action) in runs} == ({Action(who.partition(":")[2])} if ":" in who else set())
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -113,7 +114,7 @@ def at(chromium: Browser, base_url: str, language: str = "zh", *, phone: bool = 
         viewport=PHONE if phone else DESK, locale={"zh": "zh-CN", "en": "en-GB"}[language], java_script_enabled=scripts, base_url=base_url
     )
     context.set_default_timeout(PATIENCE)
-    context.add_cookies([{"name": "broker-language", "value": language, "domain": "127.0.0.1", "path": "/console"}])
+    context.add_cookies([{"name": "broker-language", "value": language, "domain": urlsplit(base_url).hostname, "path": "/console"}])
     complaints: list[str] = []
     page = context.new_page()
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from fastapi import Request
 
 from broker.database import Database
 from broker.errors import Forbidden
@@ -291,9 +292,10 @@ def test_a_failure_is_recorded_with_the_account_and_no_password(house, alice):
 # -- who may --
 
 
-def test_require_lets_through_by_role_alone():
+def test_require_lets_through_by_role_alone(house):
+    request = Request({"type": "http", "method": "POST", "app": house.app})
     applicant = PersonCaller(uuid4(), "a", "a", "renhe", frozenset({Role.APPLICANT}), "zh")
-    assert require(Action.APPLICATION_WRITE)(applicant) is applicant
+    assert require(Action.APPLICATION_WRITE)(request, applicant) is applicant
     with pytest.raises(Forbidden):
-        require(Action.APPLICATION_DECIDE)(applicant)
+        require(Action.APPLICATION_DECIDE)(request, applicant)
     assert require(Action.LOG_READ) is require(Action.LOG_READ)  # One dependency, so that FastAPI asks once.
