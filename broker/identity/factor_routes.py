@@ -39,7 +39,7 @@ def my_factors(caller: Person, session: SessionDep) -> list[schemas.FactorOut]:
 
 
 @router.post("/factors", status_code=201)
-def add(request: Request, given: schemas.FactorIn, caller: Enrolling, session: SessionDep) -> schemas.NewFactorOut:
+def add(request: Request, given: schemas.AppIn, caller: Enrolling, session: SessionDep) -> schemas.NewFactorOut:
     """Add an authenticator app. It counts once its first code has come to ``/confirm``."""
     state = request.app.state
     new = factors.add_totp(session, state.keys, caller, name=given.name, issuer=state.settings.hospital)

@@ -87,7 +87,7 @@ class RunningOut(BaseModel):
     this: bool
 
 
-class FactorIn(_In):
+class AppIn(_In):
     """A new authenticator app."""
 
     name: Name
