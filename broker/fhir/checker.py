@@ -10,7 +10,7 @@ it; whatever it has a doubt about is judged alone and as a whole by :meth:`Check
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ import orjson
 from broker.errors import Problem
 from broker.fhir import definitions
 from broker.fhir.checker_period import Period
+from broker.fhir.checker_references import Ways, may_lead_astray, ways
 from broker.fhir.checker_schema import OPENING, schema
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 
@@ -89,16 +90,19 @@ class Checker:
                     start, until = start and start - _FARTHEST_SHIFT, until and until + _FARTHEST_SHIFT
                 self._dates[resource_type] = Period(resource_type, start, until, form.shown)
 
-    def problems(self, resources: Sequence[bytes], *, patient: str) -> list[Problem]:
+    def problems(self, resources: Sequence[bytes], *, patient: str, reachable: Collection[str] | None = None) -> list[Problem]:
         """Everything wrong with resources of one patient, empty if they may be sent.
 
-        ``patient`` is the id under which the recipient knows the patient: the pseudonym in a pseudonymous plan. Paths begin with the
-        position in ``resources``; no problem repeats a value.
+        ``patient`` is the id under which the recipient knows the patient: the pseudonym in a pseudonymous plan. ``reachable`` is what of
+        the patient the recipient may fetch, as ``Type/id`` in the recipient's ids: a reference to anything else of a patient is wrong. None
+        asks nothing of references: what is sent was asked when it was prepared. Paths begin with the position in ``resources``; no problem
+        repeats a value.
         """
         own = patient.encode() + b'"'
-        return [problem for index in self._doubtful(resources, own) for problem in self._judge(resources[index], index, patient, own)]
+        way = ways(reachable, patient)
+        return [problem for index in self._doubtful(resources, own, way) for problem in self._judge(resources[index], index, patient, own, way)]
 
-    def _doubtful(self, resources: Sequence[bytes], own: bytes) -> list[int]:
+    def _doubtful(self, resources: Sequence[bytes], own: bytes, way: Ways | None = None) -> list[int]:
         """Positions of all resources but those with which nothing can be wrong.
 
         A body ``{A},"id":B}`` where ``{A}}`` and ``{"id":B}`` are JSON is JSON with the properties of both. The first, type and ``meta``,
@@ -135,8 +139,9 @@ class Checker:
                     read = None
                 if read is None or not is_valid(read) or (period is not None and not all(period.holds(each) for each in read)):
                     doubtful += found[start : start + _TOGETHER]
-                elif self._may_mean_another(chunk, own):
-                    doubtful += [index for index, rest in zip(found[start:], chunk, strict=False) if self._may_mean_another([rest], own)]
+                elif self._may_mean_another(chunk, own) or may_lead_astray(way, chunk):
+                    pairs = zip(found[start:], chunk, strict=False)
+                    doubtful += [index for index, rest in pairs if self._may_mean_another([rest], own) or may_lead_astray(way, [rest])]
         doubtful.sort()
         return doubtful
 
@@ -158,7 +163,7 @@ class Checker:
         mentions = _MENTIONS(joined)
         return 0x5C in joined or mentions.count(own) != len(mentions)
 
-    def _judge(self, body: bytes, index: int, patient: str, own: bytes) -> list[Problem]:
+    def _judge(self, body: bytes, index: int, patient: str, own: bytes, way: Ways | None = None) -> list[Problem]:
         """Everything wrong with one resource."""
         try:
             resource = orjson.loads(body)
@@ -179,6 +184,8 @@ class Checker:
             found.append(Problem(f"{where}.id", "other-patient", "this is another patient"))
         if self._may_mean_another([body], own):
             found += _strangers(resource, where, patient)
+        if way is not None:
+            found += way.problems(resource, where)
         period = self._dates.get(resource_type)
         if period is not None and not period.holds(resource):
             found.append(Problem(where, "outside-period", "its dates lie outside the period of the plan"))

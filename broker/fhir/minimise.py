@@ -7,7 +7,7 @@ keep-lists, and why two paths: docs/decisions/0006-minimisation-by-keep-lists.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -19,6 +19,7 @@ from broker.fhir.fastpath import Fast, fast
 from broker.fhir.filters import CodeFilter, code_filter
 from broker.fhir.keeplist import Keep, keep_list
 from broker.fhir.plan import PlanInvalid, ReleasePlan, TypePlan
+from broker.fhir.references import cut
 from broker.fhir.slowpath import Pseudonym, reduced
 from broker.fhir.transforms import apply, shift_all
 from broker.fhir.withheld import REASONS, Withheld
@@ -127,6 +128,10 @@ class Minimiser:
             parts = [items[start : start + NEIGHBOURS] for start in range(0, len(items), NEIGHBOURS)]
             return [answer for part in parts for answer in self.reduce_many(resource_type, part, pseudonym=pseudonym)]
         return [self._alone(resource_type, item, pseudonym) for item in items] if answers is None else answers
+
+    def without(self, resource_type: str, reduced: bytes, gone: Collection[bytes]) -> bytes:
+        """What :meth:`reduce` gave, without the references that are among ``gone`` (``fhir.references``)."""
+        return cut(self._ways[resource_type].keep, reduced, gone)
 
     def _together(
         self, resource_type: str, way: _Way, quick: Fast, items: Sequence[Item], pseudonym: Pseudonym | None

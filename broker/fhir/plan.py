@@ -24,6 +24,17 @@ CONSENTS = ("required", "unless-refused", "overridden")
 #: HL7 v3 Confidentiality, least confidential first. A ceiling lets through its own rank and those before it.
 CONFIDENTIALITY = ("U", "L", "M", "N", "R", "V")
 
+#: Types of staff, organisations, places, products and knowledge. That one of them is referred to tells nothing of what else is kept of a
+#: patient; a reference to any other type stays only if the recipient may fetch what it leads to (docs/decisions/0019).
+NOBODYS_TYPES = frozenset(
+    {
+        "ActivityDefinition", "CapabilityStatement", "ChargeItemDefinition", "CodeSystem", "ConceptMap", "DeviceDefinition", "Endpoint",
+        "HealthcareService", "InsurancePlan", "Library", "Location", "Measure", "Medication", "MedicationKnowledge", "NamingSystem",
+        "ObservationDefinition", "Organization", "OrganizationAffiliation", "PlanDefinition", "Practitioner", "PractitionerRole",
+        "Questionnaire", "ResearchStudy", "Schedule", "Slot", "SpecimenDefinition", "StructureDefinition", "Substance", "ValueSet",
+    }
+)  # fmt: skip
+
 
 class PlanInvalid(Invalid):
     """The release plan is not valid."""

@@ -75,15 +75,20 @@ WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.lab
 ORDER BY r.type, r.id_token LIMIT %(limit)s
 """
 
-_WINDOWED = f"""
+_WITHIN = f"""
 SELECT {_COLUMNS} FROM resource r
 JOIN unnest(%(types)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w(type, start_at, end_at) ON w.type = r.type
 WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
   AND ((w.start_at IS NULL AND w.end_at IS NULL) OR (r.clinical_from IS NOT NULL
        AND (w.end_at IS NULL OR r.clinical_from <= w.end_at) AND (w.start_at IS NULL OR coalesce(r.clinical_until, 'infinity') >= w.start_at)))
+"""
+
+_WINDOWED = f"""{_WITHIN}
   AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
 ORDER BY r.type, r.id_token LIMIT %(limit)s
 """
+
+_NAMED = f"{_WITHIN} AND r.id_token = ANY(%(named)s::uuid[])"
 
 _ONE = f"SELECT {_COLUMNS} FROM resource r WHERE r.id_token = %s AND r.type = %s LIMIT 2"
 
@@ -131,6 +136,24 @@ async def read(
         await cursor.execute(_WINDOWED, parameters, prepare=True, binary=True)
     else:
         await cursor.execute(_ALL, parameters, prepare=True, binary=True)
+    return [*map(Row._make, await cursor.fetchall())]
+
+
+async def read_named(
+    cursor: Cursor, *, patient_key: UUID, types: Mapping[str, Window], deny_tokens: Sequence[int], named: Sequence[UUID]
+) -> list[Row]:
+    """Of what :func:`read` would give, the resources with these blinded ids (:func:`broker.records.tokens.id_token`)."""
+    names = sorted(types)
+    windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
+    parameters = {
+        "patient_key": patient_key,
+        "types": names,
+        "deny": list(deny_tokens),
+        "named": list(named),
+        "starts": [window.start for window in windows],
+        "ends": [window.end for window in windows],
+    }
+    await cursor.execute(_NAMED, parameters, prepare=True, binary=True)
     return [*map(Row._make, await cursor.fetchall())]
 
 

@@ -13,7 +13,7 @@ from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
 from broker.records.relabelling import background, relabel, relabel_all
-from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_one, vault
+from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_named, read_one, vault
 from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, unwrap
@@ -59,6 +59,7 @@ __all__ = [
     "open_vault",
     "read",
     "read_linked",
+    "read_named",
     "read_one",
     "relabel",
     "relabel_all",

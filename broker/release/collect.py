@@ -29,6 +29,7 @@ from broker.fhir.checker import checker
 from broker.fhir.minimise import Withheld, compiled
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 from broker.records import service as records
+from broker.release import reaching
 from broker.release.answers import Item
 from broker.release.bundle import security
 from broker.release.filters import matcher
@@ -79,7 +80,7 @@ class Unsafe:
     reason: str
 
 
-class _Reduced(NamedTuple):
+class Reduced(NamedTuple):
     """A resource that may leave; a tuple, since a frozen dataclass costs more than reducing a small resource."""
 
     type: str
@@ -105,17 +106,24 @@ async def safely(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
 
 async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     """One page, or the whole, of what may leave. Where shared resources are asked for by type there are no pages."""
-    reduce = _Reducer(keys, order)
+    reduce = Reducer(keys, order)
+    open_ways = reaching.Reaching(cursor, keys, reduce)
     count = None if reduce.through_others else order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
     counting = order.wanted.total and order.after is None
-    found: list[_Reduced] = []
+    found: list[Reduced] = []
     after, more = order.after, True
+    one = None if reduce.through_others or order.wanted.everything or order.wanted.id is None else (order.wanted.types[0], order.wanted.id)
+    whose, types, deny = order.vault.patient_key, reduce.windows, reduce.deny_tokens
     while more and (count is None or counting or len(found) <= count):
-        rows = await records.read(
-            cursor, patient_key=order.vault.patient_key, types=reduce.windows, deny_tokens=reduce.deny_tokens, after=after, limit=reduce.batch(count)
-        )
-        found.extend(reduce.each(order.vault, rows))
-        more = len(rows) == reduce.batch(count)
+        if one is not None:
+            rows = await records.read_named(cursor, patient_key=whose, types=types, deny_tokens=deny, named=[records.id_token(keys, *one)])
+        else:
+            rows = await records.read(cursor, patient_key=whose, types=types, deny_tokens=deny, after=after, limit=reduce.batch(count))
+        read = reduce.each(order.vault, rows)
+        if not reduce.whole:  # Before anything is asked of them: what a reference says can't be searched where the reference can't leave.
+            read = [each for each in await open_ways.cut(read) if reduce.fits(each)]
+        found.extend(read)
+        more = one is None and len(rows) == reduce.batch(count)
         if more:
             after = rows[-1].place
             await asyncio.sleep(0)
@@ -123,15 +131,19 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     if count is not None and len(found) > count:
         found = found[:count]
         following = found[-1].place
+    if reduce.whole:
+        open_ways.all_of(found)
+        found = await open_ways.cut(found)
     if order.wanted.everything or reduce.through_others:
-        found.extend(await _shared(cursor, keys, order, reduce, found))
+        found.extend(each for each in await open_ways.cut(await _shared(cursor, keys, order, reduce, found)) if reduce.fits(each))
     if reduce.through_others:
         found = [one for one in found if one.type in order.wanted.types]
     if order.wanted.id is not None and not order.wanted.everything:
         found = [one for one in found if (one.type, one.id) == (order.wanted.types[0], reduce.shown_id(order.wanted.types[0], order.wanted.id))]
     if order.wanted.elements:
         found = [one._replace(body=shaped(one.type, one.body, order.wanted.elements)) for one in found]
-    problems = checker(order.plan).problems([one.body for one in found], patient=reduce.shown_id("Patient", order.vault.fhir_id))
+    patient = reduce.shown_id("Patient", order.vault.fhir_id)
+    problems = checker(order.plan).problems([one.body for one in found], patient=patient, reachable=open_ways.known)
     if problems:
         log.error("checker: %s", ", ".join(sorted({f"{problem.code} at {problem.path}" for problem in problems}))[:500])
         return Unsafe("release.check-failed")
@@ -145,7 +157,7 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     )
 
 
-class _Reducer:
+class Reducer:
     """Reduces the rows of one release; holds the compiled plan and counts what it withholds."""
 
     def __init__(self, keys: Keys, order: Order) -> None:
@@ -164,13 +176,28 @@ class _Reducer:
         self.denied = frozenset(records.denied({*plan.deny_labels, *above, *order.gate.denied_labels}, free_text=self.free_text))
         self.deny_tokens = _tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
-        self.pseudonym: Callable[[str, str], str] | None = (
-            (lambda kind, name: pseudonym(blinding, recipient, kind, name or order.vault.fhir_id)) if self.minimiser.pseudonymous else None
-        )
+        self.originals: dict[tuple[str, str], str] = {}
+
+        def replaced(kind: str, name: str) -> str:
+            shown = pseudonym(blinding, recipient, kind, name or order.vault.fhir_id)
+            self.originals[kind, shown] = name
+            return shown
+
+        self.pseudonym: Callable[[str, str], str] | None = replaced if self.minimiser.pseudonymous else None
+        #: Whether the call is for everything of the patient, so that what it finds is all that may be fetched.
+        self.whole = wanted.everything and not wanted.types and self.matches is None and wanted.count is None and order.after is None
 
     def shown_id(self, resource_type: str, resource_id: str) -> str:
         """The id under which the recipient knows a resource."""
         return self.pseudonym(resource_type, resource_id) if self.pseudonym else resource_id
+
+    def original_id(self, resource_type: str, shown: str) -> str:
+        """The id of a resource that what was reduced names so."""
+        return self.originals.get((resource_type, shown), shown)
+
+    def window(self, resource_type: str) -> records.Window:
+        """The dates that the plan lets leave of a type, asked for or not."""
+        return _window(self.order.plan.types[resource_type])
 
     def batch(self, count: int | None) -> int:
         """How many rows to read at once."""
@@ -190,9 +217,9 @@ class _Reducer:
         facts = consent.facts_of(orjson.loads(opened.body), labels) if gate.needs else ResourceFacts(opened.type, opened.id, labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
-    def each(self, vault: records.Vault, rows: Sequence[records.Row]) -> list[_Reduced]:
+    def each(self, vault: records.Vault, rows: Sequence[records.Row]) -> list[Reduced]:
         """The rows that may leave, reduced, in their order. Rows of one type are reduced together."""
-        found: list[_Reduced] = []
+        found: list[Reduced] = []
         for kind, group in groupby(zip(records.open_rows(vault, rows), rows, strict=True), key=lambda pair: pair[0].type):
             let = [(opened, row) for opened, row in group if self.lets(opened)]
             items = [(opened.body, security(opened.labels), opened.version, _instant(opened.last_updated)) for opened, _ in let]
@@ -200,9 +227,14 @@ class _Reducer:
                 if isinstance(body, Withheld):
                     log.warning("withheld: %s", body.reason_code)
                     self.held_back += 1
-                elif body is not None and (self.matches is None or self.matches(orjson.loads(body))):
-                    found.append(_Reduced(kind, self.shown_id(kind, opened.id), opened.version, opened.labels, body, row.place))
+                elif body is not None:
+                    found.append(Reduced(kind, self.shown_id(kind, opened.id), opened.version, opened.labels, body, row.place))
         return found
+
+    def fits(self, one: Reduced) -> bool:
+        """Whether a resource as it would leave is what the call asks for."""
+        looked_through = self.through_others and not self.order.wanted.everything and one.type not in self.order.wanted.types
+        return self.matches is None or looked_through or self.matches(orjson.loads(one.body))
 
     def lets(self, opened: records.Opened) -> bool:
         """Whether labels and consents let the resource go; counts it where they don't."""
@@ -214,7 +246,7 @@ class _Reducer:
         return False
 
 
-async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: _Reducer, found: list[_Reduced]) -> list[_Reduced]:
+async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: Reducer, found: list[Reduced]) -> list[Reduced]:
     """Staff, organisations and the like that what leaves visibly refers to, of the types in the plan."""
     types = [name for name in reduce.order.plan.types if name in records.SHARED_TYPES and (not order.wanted.types or name in order.wanted.types)]
     if not types or not found:

@@ -275,6 +275,8 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
         return refused(Kind.UNAVAILABLE, "policy.plan-unusable", decision=decision)
     if ask.form is Form.MATCH and plan.pseudonymous:  # It would join a pseudonym to a name.
         return refused(Kind.REFUSED, "match.pseudonymous", decision=decision)
+    if plan.pseudonymous and wanted.id is not None and wanted.types != ("Patient",):  # So would whoever names a resource by its true id.
+        return refused(Kind.REFUSED, "resource.pseudonymous", decision=decision)
     if wanted.types and not any(name in plan.types for name in wanted.types):
         return refused(Kind.REFUSED, "necessity.type-not-permitted", decision=decision)
 

@@ -1,7 +1,9 @@
 """Two hospitals that differ only in what may not leave answer the same requests with the same bytes (G12, G14; D01 to D14, A18, B01, B02).
 
 World B is world A with a marker in every place of every resource that the grant does not show, with resources that are refused, outside
-the plan or somebody else's, and with patients whom nobody asked about. BROKER_TWO_WORLDS: how many requests (default 60).
+the plan or somebody else's, with references to them in what leaves, and with patients whom nobody asked about.
+
+BROKER_TWO_WORLDS: how many requests (default 60).
 """
 
 from __future__ import annotations
@@ -32,6 +34,16 @@ from tests.live import hospital
 from tests.wire import Answer
 
 MARK = "CANARYmark"
+#: What resources that leave refer to in world B: resources that stay behind, and one that never was. Not where labels are handed on.
+LEADS = {
+    "Encounter": {
+        "diagnosis": [{"condition": {"reference": "Condition/hidden-psy-0", "type": "Condition"}, "rank": 9}],
+        "reasonReference": [{"reference": "Condition/hidden-psy-1"}, {"reference": "https://elsewhere.example.org/fhir/Condition/hidden-psy-1"}],
+    },
+    "MedicationRequest": {"reasonReference": [{"reference": "Condition/hidden-psy-2/_history/1"}], "basedOn": [{"reference": "CarePlan/never-was"}]},
+    "Observation": {"partOf": [{"reference": "Procedure/hidden-procedure-0"}], "focus": [{"reference": "Patient/stranger"}]},
+    "Procedure": {"reasonReference": [{"reference": "Condition/hidden-psy-3"}], "report": [{"reference": "DocumentReference/never-was"}]},
+}
 REQUESTS = int(os.environ.get("BROKER_TWO_WORLDS", "60"))
 PATIENT = "p1001"
 
@@ -56,6 +68,8 @@ def planted(resource: dict[str, Any]) -> dict[str, Any]:
     elements = definitions.raw_elements(kind)
     if "note" in elements:
         marked["note"] = [*marked.get("note", []), {"text": _mark()}]
+    for name, referred in LEADS.get(kind, {}).items():
+        marked[name] = [*marked.get(name, []), *referred]
     if kind == "Patient":
         marked["telecom"] = [*marked.get("telecom", []), {"system": "email", "value": f"{_mark()}@example.org"}]
         marked["address"] = [*marked.get("address", []), {"text": _mark(), "line": [_mark()]}]

@@ -70,7 +70,7 @@ def test_what_the_plan_lets_leave_may_leave():
 
 def test_it_shares_no_code_with_the_minimiser():
     """Imports of the checker, followed: no file of the minimiser is among them."""
-    minimiser = {"minimise", "keeplist", "fastpath", "slowpath", "filters", "transforms", "withheld"}
+    minimiser = {"minimise", "keeplist", "fastpath", "slowpath", "filters", "transforms", "withheld", "references"}
     folder = Path(checker_module.__file__).parent
     seen, waiting = set(), ["checker"]
     while waiting:

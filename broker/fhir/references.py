@@ -1,0 +1,110 @@
+"""References that lead to what the recipient may not fetch are taken out, whole: an id tells that something is there.
+
+An Encounter may leave while the Condition that it names as its diagnosis stays behind; ``Condition/17`` would then say that there is one. So a
+reference stays only if the plan lets its target leave to the same recipient, or if its type tells nothing of the patient
+(``plan.NOBODYS_TYPES``). What the target is, and whether there is one, makes no difference: a reference into nothing goes as well.
+
+The Reference goes with its ``type``, and so does the item around it that is not valid without it (``Encounter.diagnosis``, a section's
+entry). Only an element that FHIR makes mandatory up to the resource itself is answered by ``data-absent-reason``: it is always there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from broker.fhir.keeplist import Keep, Kind
+from broker.fhir.plan import NOBODYS_TYPES
+from broker.fhir.slowpath import parsed
+
+#: What stands before the target of a reference, in JSON as the minimiser writes it. Within a text its quotes would be escaped.
+_BEFORE = b'"reference":"'
+_RESTFUL = re.compile(r"(?:.*/)?([A-Z][A-Za-z]{1,40})/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?", re.ASCII | re.DOTALL)
+_LOCAL = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?", re.ASCII)
+_GONE: Any = object()
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Target(NamedTuple):
+    """What a reference leads to."""
+
+    type: str
+    id: str
+
+
+def mentioned(bodies: Iterable[bytes]) -> set[bytes]:
+    """Everything that the reduced resources have as a ``reference``, as it is written; what an escape interrupts ends there."""
+    found: set[bytes] = set()
+    for body in bodies:
+        parts = body.split(_BEFORE)
+        if len(parts) > 1:
+            found.update([part[: part.find(b'"')] for part in parts[1:]])
+    return found
+
+
+def target_of(reference: bytes) -> Target | None:
+    """The resource that a reference of this server leads to; None for everything else (another server's, or none at all)."""
+    match = _LOCAL.fullmatch(reference.decode("utf-8", "replace"))
+    return None if match is None else Target(match[1], match[2])
+
+
+def tells_nothing(reference: bytes) -> bool:
+    """Whether a reference is to something of nobody, here or on another server."""
+    match = _RESTFUL.fullmatch(reference.decode("utf-8", "replace"))
+    return match is not None and match[1] in NOBODYS_TYPES
+
+
+def cut(keep: Keep, body: bytes, gone: Collection[bytes]) -> bytes:
+    """A reduced resource without the references that are among ``gone`` (as :func:`mentioned` gives them); itself if it has none."""
+    if gone.__class__ is not set:
+        gone = set(gone)
+    if mentioned((body,)).isdisjoint(gone):
+        return body
+    resource = parsed(body)
+    assert resource is not None  # noqa: S101  (the minimiser has written it)
+    _object(keep, resource, frozenset(gone), root=True)
+    return _encode(resource)
+
+
+def _object(keep: Keep, value: dict[str, Any], gone: frozenset[bytes], *, root: bool) -> bool:
+    """Take the references out of an object, in place; whether it can still stand."""
+    if keep.type == "Reference":
+        return not _leads_astray(value, gone)
+    took = False
+    for part in keep.parts:
+        if part.kind is not Kind.OBJECT or part.inside is None or part.name not in value:
+            continue
+        inside = part.inside
+        if part.many:
+            items = [one for one in value[part.name] if _object(inside, one, gone, root=False)]
+            took = took or len(items) < len(value[part.name])
+            if items:
+                value[part.name] = items
+            else:
+                del value[part.name]
+        elif not _object(inside, value[part.name], gone, root=False):
+            del value[part.name]
+            took = True
+    if not took:
+        return True
+    for need in keep.needs:
+        if not any(name in value or f"_{name}" in value for name in (*need.names, need.key)):
+            if not root:
+                return False
+            value[need.key] = need.value
+    return bool(value)
+
+
+def _leads_astray(value: dict[str, Any], gone: frozenset[bytes]) -> bool:
+    reference = value.get("reference")
+    return isinstance(reference, str) and _as_mentioned(reference) in gone
+
+
+def _as_mentioned(reference: str) -> bytes:
+    """A reference as :func:`mentioned` would give it: as it is written in JSON, up to the first quote."""
+    written: bytes = _encode(reference)[1:]
+    return written[: written.find(b'"')]
