@@ -13,7 +13,7 @@ from broker.consent.reading import read
 from broker.consent.residual import Use, gate_for
 from broker.fhir.plan import ReleasePlan, TypePlan
 from broker.records.service import Opened
-from broker.release.collect import Order, _Reducer
+from broker.release.collect import Order, Reducer
 from broker.release.query import Wanted
 from tests.factories.consent import classes, consent, labels, provision
 
@@ -34,7 +34,7 @@ def lets(keys, denial, elements, in_text):
     order = Order(plan, SimpleNamespace(patient_key=uuid4()), gate, consent_required=True, recipient="shengli", wanted=Wanted(), after=None)
     body = b'{"resourceType":"Observation","id":"o1","effectiveDateTime":"2026-01-01","note":[{"text":"schizophrenia"}]}'
     opened = Opened("o1", "Observation", 1, datetime(2026, 1, 1, tzinfo=UTC), ("N",), body, in_text)
-    return _Reducer(keys, order).lets(opened)
+    return Reducer(keys, order).lets(opened)
 
 
 @pytest.mark.parametrize("denial", DENIALS.values(), ids=DENIALS.keys())
