@@ -2,7 +2,7 @@
 
 A target counts as within reach if it would leave itself: its type is in the plan, its labels, dates, codes and the patient's consents let it go, and
 it can be reduced. So it is read, opened and reduced like everything that leaves, unless it is among that already. What the call asked
-for, and what the token's scopes reach, make no difference: the same resource looks the same in every answer.
+for makes no difference: the same resource looks the same in every answer under one grant and token.
 """
 
 from __future__ import annotations

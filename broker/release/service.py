@@ -258,9 +258,8 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
     common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
     said = await consents.consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
-    # Staff and the like are let go for the sake of what names them, so that the plan must say of that, too, what may leave.
-    types = () if collect.names_shared(wanted) else wanted.types
-    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=types)
+    # Of every type, whatever this call wants: staff are let go for the sake of what names them, and references for what they lead to.
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=())
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
@@ -354,7 +353,8 @@ async def record_intent(parts: Parts, permitted: Permitted, release_id: UUID, *,
     """Record the intent and spend one release of the grant in one transaction; None where none is left."""
     event = outcome.permitted(
         permitted.common, release_id, permitted.decision,
-        sender=parts.settings.hospital, plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch, types=tuple(permitted.plan.types),
+        sender=parts.settings.hospital, plan=permitted.plan.fingerprint, epoch=permitted.vault.epoch,
+        types=tuple(name for name in permitted.plan.types if not permitted.wanted.types or name in permitted.wanted.types),
     )  # fmt: skip
     row = audit.event_row(event)
     async with parts.intents.release_connection() as connection:
