@@ -25,7 +25,7 @@ CONSENTS = ("required", "unless-refused", "overridden")
 CONFIDENTIALITY = ("U", "L", "M", "N", "R", "V")
 
 #: Types of staff, organisations, places, products and knowledge. That one of them is referred to tells nothing of what else is kept of a
-#: patient; a reference to any other type stays only if the recipient may fetch what it leads to (docs/decisions/0019).
+#: patient; a reference to any other type stays only if the recipient may fetch what it leads to (docs/decisions/0020).
 NOBODYS_TYPES = frozenset(
     {
         "ActivityDefinition", "CapabilityStatement", "ChargeItemDefinition", "CodeSystem", "ConceptMap", "DeviceDefinition", "Endpoint",

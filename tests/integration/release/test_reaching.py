@@ -1,4 +1,4 @@
-"""What may be referred to is the same however it is asked: as a whole, by type, page by page, one by one, under pseudonyms (decision 0019)."""
+"""What may be referred to is the same however it is asked: as a whole, by type, page by page, one by one, under pseudonyms (decision 0020)."""
 
 from __future__ import annotations
 

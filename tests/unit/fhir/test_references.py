@@ -1,4 +1,4 @@
-"""References to what the recipient may not fetch go, whole, and the checker finds one that stayed (docs/decisions/0019)."""
+"""References to what the recipient may not fetch go, whole, and the checker finds one that stayed (docs/decisions/0020)."""
 
 from __future__ import annotations
 
