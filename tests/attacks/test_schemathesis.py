@@ -59,6 +59,7 @@ def test_it_finds_nothing(its, tmp_path: Path, who):
     command = [
         Path(sys.executable).with_name("st"), "run", f"{its.story.base_url}/openapi.json", *signed, "--include-path-regex", paths,
         "--phases", phases, "--max-examples", EXAMPLES, "--checks", ",".join(sorted(CHECKS - but)), "--seed", 1, "--no-color",
+        "--request-timeout", 60,
         "--exclude-path", "/api/v1/session",  # It would sign the session out that the run uses; test_bad_input.py looks at it.
     ]  # fmt: skip
     ran = subprocess.run(

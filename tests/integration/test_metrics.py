@@ -74,7 +74,7 @@ def test_processes_behind_one_address_add_up(tmp_path, database_url):
     command = [sys.executable, "-W", "ignore", "-m", "broker.cli", "serve", "--port", str(port), "--workers", "2"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: answers(port), 60, "it never answered")
+        wait_until(lambda: answers(port), 180, "it never answered")
         asked = 1 + sum(answers(port) for _ in range(40))
         request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
         text = urllib.request.urlopen(request, timeout=10).read().decode()

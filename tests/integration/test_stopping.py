@@ -60,7 +60,7 @@ def test_the_server_stops_with_its_database(var, told, workers):
     command = [sys.executable, "-W", "ignore", "-m", "broker.cli", "serve", "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        wait_until(lambda: answers(port) or process.poll() is not None, 60, "it never answered")
+        wait_until(lambda: answers(port) or process.poll() is not None, 180, "it never answered")
         assert process.poll() is None, process.stderr.read()
         assert database_runs(var)
         process.send_signal(told)
@@ -70,4 +70,4 @@ def test_the_server_stops_with_its_database(var, told, workers):
             process.kill()
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    wait_until(lambda: not database_runs(var), 15, "the database still runs")
+    wait_until(lambda: not database_runs(var), 60, "the database still runs")
