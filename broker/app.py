@@ -279,11 +279,12 @@ def consent_wording(catalogue: policy.Catalogue) -> consent.Wording:
     )
 
 
-def consent_residual(keys: Keys) -> Callable[[Any, str, str, str], list[dict[str, Any]]]:
-    """What a patient's consents leave to be enforced, as IHE PCF writes it: consent's answer, handed to introspection."""
+def consent_residual(keys: Keys) -> Callable[[Any, str, Any, str], list[dict[str, Any]]]:
+    """What a patient's consents leave to be enforced under a grant, as IHE PCF writes it: consent's answer, handed to introspection."""
 
-    def of(session: Any, patient: str, recipient: str, purpose: str) -> list[dict[str, Any]]:
-        return consent.residual_for(session, keys, patient, recipient, purpose)
+    def of(session: Any, patient: str, grant_id: Any, purpose: str) -> list[dict[str, Any]]:
+        recipient, requester = applications.parties_of(session, grant_id)
+        return consent.residual_for(session, keys, patient, recipient, purpose, requester=requester)
 
     return of
 
@@ -291,8 +292,8 @@ def consent_residual(keys: Keys) -> Callable[[Any, str, str, str], list[dict[str
 def consent_facts(keys: Keys) -> Any:
     """What the patient's consents say to a recipient for a purpose: consent's answer, handed to applications."""
 
-    def of(session: Any, patient_key: Any, recipient: str, purpose: str, at: Any) -> ConsentFacts:
-        return consent.consent_facts(session, keys, patient_key, recipient, purpose, at)
+    def of(session: Any, patient_key: Any, recipient: str, purpose: str, at: Any, *, requester: Any) -> ConsentFacts:
+        return consent.consent_facts(session, keys, patient_key, recipient, purpose, at, requester=requester)
 
     return of
 

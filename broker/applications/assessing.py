@@ -78,7 +78,7 @@ def judge(
     registered = workforce.facts(session, application.requester_id, lineage, at)
     judged = []
     for patient_key in patients:
-        consent = means.consent_facts(session, patient_key, terms.recipient, terms.purpose, at)
+        consent = means.consent_facts(session, patient_key, terms.recipient, terms.purpose, at, requester=application.requester_id)
         facts = Facts(
             question="assess",
             at=clock.epoch(at),

@@ -23,6 +23,11 @@ from broker.records import service as records
 NAMED = 2
 
 
+def parties_of(session: Session, grant_id: UUID) -> tuple[str, UUID]:
+    """Recipient and account of the person who applied, of a grant that exists."""
+    return session.exec(select(Grant.recipient_id, Grant.requester_id).where(Grant.id == grant_id)).one()
+
+
 @dataclass(frozen=True)
 class GrantRegister:
     """The grants, readable by identity. ``types_of``: resource types of each data class (``policy.service.catalogue``)."""

@@ -26,8 +26,8 @@ class Judge(Protocol):
 class ConsentFactsOf(Protocol):
     """What the patient's consents in force say (``consent`` is a neighbour and may not be imported)."""
 
-    def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: datetime) -> ConsentFacts:
-        """For one patient, one recipient (organisation id), one purpose code and one moment."""
+    def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: datetime, *, requester: UUID) -> ConsentFacts:
+        """For one patient, one recipient (organisation id), one purpose code, one moment, and the account of the person who applies."""
 
 
 #: What a grant on this application would release now, resource by resource (built in ``release``).

@@ -108,7 +108,7 @@ def build_router(
 ) -> APIRouter:
     """The routes, with what they need from beside and above this slice.
 
-    ``engine``: ``policy.service.build_engine``'s. ``consent_facts(session, patient_key, recipient, purpose, at)``: from the
+    ``engine``: ``policy.service.build_engine``'s. ``consent_facts(session, patient_key, recipient, purpose, at, requester=…)``: from the
     consent registry. ``data_classes``: ``policy.service.catalogue().types_of``. ``preview(session, application)``: what would be
     released, from release. ``holds(session, person_id)``: numbers of the applications whose feedback is overdue, from
     ``feedback.service.holds(days)``. ``purposes``, ``lawful_bases``: the known codes, from policy; None leaves them to policy. The rest

@@ -47,7 +47,7 @@ from broker.applications.differences import between as differences
 from broker.applications.drafts import draft, patients_of, typed_patients, update
 from broker.applications.emergencies import EmergencyGrant, EmergencyRefused, open_emergency
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
-from broker.applications.grant_views import GrantRegister, types_within
+from broker.applications.grant_views import GrantRegister, parties_of, types_within
 from broker.applications.grants import close, expire_due, of_application, resume, revoke, revoke_by_clock, state_now, suspend, suspend_by_clock
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
@@ -152,6 +152,7 @@ __all__ = [
     "outlook",
     "outstanding",
     "owned",
+    "parties_of",
     "patients_of",
     "publish",
     "reassess",

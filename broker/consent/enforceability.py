@@ -12,8 +12,8 @@ from typing import Any
 from broker.consent.dialects import Detected, Dialect
 from broker.consent.findings import Finding, Outcome
 from broker.consent.labelled import fit
-from broker.consent.provisions import Resolve
-from broker.consent.reading import literal, literal_data, read
+from broker.consent.provisions import Deniable, Resolve
+from broker.consent.reading import anybody, literal, literal_data, read
 from broker.consent.values import Statement
 from broker.fhir.validate import problems
 
@@ -51,12 +51,13 @@ class Report:
         }
 
 
-def examine(consent: Mapping[str, Any], *, actor: Resolve = literal, data: Resolve = literal_data) -> Report:
+def examine(consent: Mapping[str, Any], *, actor: Resolve = literal, data: Resolve = literal_data, deniable: Deniable = anybody) -> Report:
     """The report on a consent. R4 is also held against R4's own structure; R5 is kept as it was given.
 
-    ``actor`` and ``data`` tell whom and what references name, as in :func:`broker.consent.reading.read`.
+    ``actor`` and ``data`` tell whom and what references name, ``deniable`` whether a denial of an actor can be enforced, as in
+    :func:`broker.consent.reading.read`.
     """
-    reading = read(consent, actor=actor, data=data)
+    reading = read(consent, actor=actor, data=data, deniable=deniable)
     statement, more = fit(reading.statement)
     findings = [*reading.findings, *more]
     if reading.patient is None:

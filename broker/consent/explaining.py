@@ -17,7 +17,8 @@ from broker.consent.compiled import compile_statement
 from broker.consent.enforceability import Report
 from broker.consent.errors import NoSuchConsent
 from broker.consent.filing import examined, would_replace
-from broker.consent.in_force import in_force, settle, use_of
+from broker.consent.in_force import asker_of, in_force, settle, use_of
+from broker.consent.parties import Asker
 from broker.consent.residual import Residual, ResourceGate, evaluate_base, gate_for
 from broker.consent.resources import EVERYTHING, dates_of, facts_of
 from broker.consent.values import Effect, Use
@@ -81,14 +82,26 @@ class Foreseen:
     whole: bool
 
 
-def explain(session: Session, keys: Keys, *, patient: Mapping[str, Any], recipient: str, purpose: str, at: datetime, actor: str) -> Explained:
-    """Which resources the organisation could see for the purpose, so far as consents go. Looking is recorded.
+def explain(
+    session: Session,
+    keys: Keys,
+    *,
+    patient: Mapping[str, Any],
+    recipient: str,
+    purpose: str,
+    at: datetime,
+    actor: str,
+    requester: UUID | None = None,
+) -> Explained:
+    """Which resources the organisation could see for the purpose, so far as consents go, on the application of this person or of
+    nobody in particular. Looking is recorded.
 
     ``patient`` is a FHIR Reference. Raises NoSuchConsent for a patient who isn't known, and identity's UnknownOrganization.
     """
     patient_key = _patient(session, keys, patient)
     vault = records.open_vault(session, keys, patient_key)
-    residuals, use = settle(session, keys, in_force(session, vault), use_of(session, recipient, purpose, at))
+    asker = asker_of(session, recipient, requester, at)
+    residuals, use = settle(session, keys, in_force(session, vault), use_of(session, recipient, purpose, at), asker)
     stored, whole = records.all_of(session, vault, MOST)
     judged = _judge(residuals, use, stored)
     _looked(session, actor, vault, {"recipient": recipient, "purpose": purpose, "resources": len(judged)})
@@ -108,7 +121,7 @@ def who_could_see(
         raise NoSuchConsent
     residuals, found = in_force(session, vault), []
     for organization in identity.organizations(session):
-        settled, use = settle(session, keys, residuals, use_of(session, organization.id, purpose, at))
+        settled, use = settle(session, keys, residuals, use_of(session, organization.id, purpose, at), Asker(organization.id))
         found.append(Seer(organization.id, _judge(settled, use, wanted, among=stored)[0]))
     _looked(session, actor, vault, {"purpose": purpose, "resources": 1, "organizations": len(found)})
     return tuple(found)
@@ -132,7 +145,7 @@ def foresee(session: Session, keys: Keys, consent: Mapping[str, Any], *, uses: S
     changes = []
     for recipient, purpose in uses:
         use = use_of(session, recipient, purpose, at)
-        old, new = (_judge(*settle(session, keys, one, use), stored) for one in (before, after))
+        old, new = (_judge(*settle(session, keys, one, use, Asker(recipient)), stored) for one in (before, after))
         changed = tuple((one, other) for one, other in zip(old, new, strict=True) if (one.effect, one.notes) != (other.effect, other.notes))
         changes.append(Change(recipient, purpose, changed, len(old) - len(changed)))
     _looked(session, actor, vault, {"resources": len(stored), "foreseen": True})

@@ -22,15 +22,15 @@ from broker.audit.events import Event
 from broker.consent.compiled import Residual, compile_statement
 from broker.consent.enforceability import Report, examine
 from broker.consent.errors import KeyReused, NoSuchConsent, NotEnforceable, Superseded, UnknownPatient
-from broker.consent.in_force import stored_teams
+from broker.consent.in_force import known
 from broker.consent.lifecycle import Change, State, move
 from broker.consent.models import Consent, ConsentVersion
-from broker.consent.references import canonical, type_of
+from broker.consent.parties import ASKED, TEAMS, Asker, Meant, meant
+from broker.consent.references import canonical, token, type_of
 from broker.consent.related import Related
 from broker.consent.sealing import opened, sealed
 from broker.consent.subscriptions import note_change
-from broker.consent.teams import TEAMS, members
-from broker.consent.values import Statement
+from broker.consent.values import Statement, Use
 from broker.consent.whose import known_patient
 from broker.consent.withdrawals import tell_past_recipients
 from broker.crypto import Keys
@@ -142,7 +142,7 @@ def revoke(
 
 def examined(session: Session, keys: Keys, consent: Mapping[str, Any]) -> Report:
     """The report on a consent as filing would give it: actors are looked up in the registry."""
-    return examine(consent, actor=partial(_actors, session, keys, consent.get("contained")))
+    return examine(consent, actor=partial(_actors, session, keys, consent.get("contained")), deniable=partial(_deniable, session, keys))
 
 
 def would_replace(session: Session, keys: Keys, patient_key: UUID, statement: Statement) -> tuple[UUID, ...]:
@@ -171,20 +171,37 @@ def _same_request(session: Session, token: bytes) -> Consent | None:
 
 
 def _actors(session: Session, keys: Keys, contained: Any, reference: Mapping[str, Any]) -> frozenset[str] | None:
-    """Whom an actor of a consent names: organisations of the registry, alone, as members of a contained group, or a stored team of them.
+    """Whom an actor of a consent names: organisations of the registry, people with an account, stored roles and teams, contained groups of them.
 
-    A release goes to an organisation, so that a rule about one person could not be enforced and is not resolved. A stored Group or
-    CareTeam stays under its own name: who its members are is asked at each use.
+    People, roles and teams stay under their own name: whom they mean is asked at each use.
     """
-    team = canonical(reference.get("reference"))
-    if team is not None and type_of(team) in TEAMS:
-        named = members(team, stored_teams(session, keys, {team}), clock.epoch(clock.now()))
-        known = named is not None and all(type_of(one) in TEAMS or _organization(session, one) for one in named)
-        return frozenset({team}) if known else None
-    named = Related().actor(reference, contained)
-    if named is None or not all(_organization(session, one) for one in named):
+    identifier = token(reference.get("identifier"))
+    if "reference" not in reference and identifier is not None:
+        person = identity.known_people(session, (), (identifier,)).by_account
+        return frozenset({f"Practitioner/{min(person)}"}) if person else None
+    literal = canonical(reference.get("reference"))
+    listed = frozenset({literal}) if literal is not None and type_of(literal) in ASKED else Related().actor(reference, contained)
+    return listed if listed and all(_organization(session, one) or _tellable(session, keys, one) for one in listed) else None
+
+
+def _tellable(session: Session, keys: Keys, reference: str) -> bool:
+    """Whether it can be told whom a person, a role or a team means; of a team every member, so that none is passed over."""
+    told = _meant(session, keys, reference)
+    return told is not None and (told.whole or type_of(reference) not in TEAMS)
+
+
+def _meant(session: Session, keys: Keys, reference: str) -> Meant | None:
+    """What a person, a role or a team means for a use of nobody in particular; None where it can't be told."""
+    if type_of(reference) not in ASKED:
         return None
-    return named
+    use = Use(frozenset(), "TREAT", clock.epoch(clock.now()))
+    return meant(reference, known(session, keys, frozenset({reference}), use, Asker("")))
+
+
+def _deniable(session: Session, keys: Keys, reference: str) -> bool:
+    """Whether a denial of this actor can be enforced: everybody it means must be known."""
+    told = _meant(session, keys, reference)
+    return type_of(reference) not in ASKED or (told is not None and told.whole)
 
 
 def _organization(session: Session, reference: str) -> bool:

@@ -34,6 +34,11 @@ SENTENCES: dict[str, tuple[str, str, str]] = {
         "按每次传输时的成员执行。",
         "informational",
     ),
+    "person-at-use": (
+        "Enforced: a permit where they applied for an organisation they work in; a denial for every release that they could come to see.",
+        "执行：许可条款仅在本人为其所在机构申请时有效（由该机构接收）；拒绝条款对其可能看到的每次传输有效。",
+        "informational",
+    ),
     "kept": ("Kept and shown; it sets no rule.", "予以保存并显示，不构成规则。", "informational"),
     "scope-absent": ("Not given; read as patient-privacy.", "未填写，按 patient-privacy 理解。", "informational"),
     "open-actors": (
@@ -86,6 +91,16 @@ SENTENCES: dict[str, tuple[str, str, str]] = {
         "not-supported",
     ),
     "actor-unresolved": ("Whom this names is not known here.", "无法确认此处所指的对象。", "not-found"),
+    "actor-kind": (
+        "Data are released to organisations at the request of their people, never to a device, a relative or a patient as such.",
+        "数据只向机构（应其人员申请）提供，不直接向设备、亲属或患者本人提供，无法按此对象执行。",
+        "not-supported",
+    ),
+    "not-deniable": (
+        "Not everybody whom this denies is known here, so that somebody could be missed. Name the organisation or the person.",
+        "此处所拒绝的对象中有无法确认者，可能遗漏。请写明机构或具体人员。",
+        "not-supported",
+    ),
     "data-unresolved": ("Which resource this names can't be told.", "无法确定此处所指的资源。", "not-found"),
     "patient-unresolved": ("This patient is not known here, or is not named.", "未指明患者，或患者不存在。", "not-found"),
     "not-verified": ("It was not verified with the patient.", "未经患者核实。", "business-rule"),

@@ -13,7 +13,7 @@ from broker.consent import times
 from broker.consent.codes import CONFIDENTIALITY, CONFIDENTIALITY_SYSTEM, PURPOSES, SENSITIVITY
 from broker.consent.dialects import Detected, Dialect
 from broker.consent.findings import Finding, Outcome
-from broker.consent.references import type_of
+from broker.consent.references import canonical, type_of
 from broker.consent.times import Span
 from broker.consent.values import ACTIONS, Classes, Conditions, Datum, Effect, Meaning, Provision
 from broker.fhir.definitions import resource_types
@@ -38,6 +38,20 @@ _HARMLESS = frozenset({"id", "extension"})
 
 #: Whom or what a FHIR Reference names: every reference it stands for (the members of a group), or None if that can't be told.
 Resolve = Callable[[Mapping[str, Any]], frozenset[str] | None]
+#: Whether a denial of an actor can be enforced, by the reference that it stands for.
+Deniable = Callable[[str], bool]
+
+
+#: Kinds of actors to whom nothing is ever released.
+_NEVER_RECEIVE = frozenset({"Patient", "RelatedPerson", "Device"})
+
+
+def _asked_at_use(named: frozenset[str]) -> str:
+    """How an actor is enforced: code of the finding."""
+    kinds = {type_of(one) for one in named}
+    if kinds & {"Group", "CareTeam"}:
+        return "members-at-use"
+    return "person-at-use" if kinds & {"Practitioner", "PractitionerRole"} else "enforced"
 
 
 @dataclass
@@ -86,11 +100,12 @@ def codings(concept: Any) -> list[tuple[str, str]] | None:
 class ProvisionReader:
     """Reads the provisions of one consent. ``provisions`` are in document order; the root is put there by the caller's first call."""
 
-    def __init__(self, detected: Detected, report: Report, *, actor: Resolve, data: Resolve) -> None:
+    def __init__(self, detected: Detected, report: Report, *, actor: Resolve, data: Resolve, deniable: Deniable) -> None:
         self.detected = detected
         self.report = report
         self.actor = actor
         self.data = data
+        self.deniable = deniable
         self.provisions: list[Provision] = []
         #: Numbers of provisions all of whose actors have the role IRCP, which PCF and FAST use.
         self.information_recipients: set[int] = set()
@@ -222,11 +237,12 @@ class ProvisionReader:
             roles.add(self._role(one, where))
             named = self.actor(one["reference"]) if isinstance(one.get("reference"), dict) else None
             if named is None:
-                self.report.refused(f"{where}.reference", "actor-unresolved")
+                kind = type_of(canonical(one["reference"].get("reference")) or "/") if isinstance(one.get("reference"), dict) else ""
+                self.report.refused(f"{where}.reference", "actor-kind" if kind in _NEVER_RECEIVE else "actor-unresolved")
+            elif provision.effect is Effect.DENY and not all(self.deniable(each) for each in named):
+                self.report.refused(f"{where}.reference", "not-deniable")
             else:
-                self.report.enforced(
-                    f"{where}.reference", "members-at-use" if any(type_of(one) in ("Group", "CareTeam") for one in named) else "enforced"
-                )
+                self.report.enforced(f"{where}.reference", _asked_at_use(named))
                 found |= named
         if roles == {"IRCP"}:
             self.information_recipients.add(provision.number)

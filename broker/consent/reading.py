@@ -12,7 +12,7 @@ from typing import Any
 from broker.consent import codes, times
 from broker.consent.dialects import Detected, Dialect, detect
 from broker.consent.findings import Finding, Outcome
-from broker.consent.provisions import ProvisionReader, Report, Resolve, codings
+from broker.consent.provisions import Deniable, ProvisionReader, Report, Resolve, codings
 from broker.consent.references import canonical, token, tokens, type_of
 from broker.consent.times import Span
 from broker.consent.values import OPEN, Conditions, Effect, Provision, Scope, Statement
@@ -61,7 +61,14 @@ def literal_data(reference: Mapping[str, Any]) -> frozenset[str] | None:
     return None if found is None else frozenset({found})
 
 
-def read(consent: Mapping[str, Any], *, name: str = "", actor: Resolve = literal, data: Resolve = literal_data) -> Reading:
+def anybody(_: str) -> bool:
+    """A denial of any actor can be enforced."""
+    return True
+
+
+def read(
+    consent: Mapping[str, Any], *, name: str = "", actor: Resolve = literal, data: Resolve = literal_data, deniable: Deniable = anybody
+) -> Reading:
     """What the consent says, and the report. ``name`` is the id it goes by; ``actor`` and ``data`` tell whom references name.
 
     Any JSON object may be given; nothing is raised.
@@ -77,7 +84,7 @@ def read(consent: Mapping[str, Any], *, name: str = "", actor: Resolve = literal
         report.enforced("Consent.status")
     else:
         report.refused("Consent.status", "not-active")
-    reader = ProvisionReader(detected, report, actor=actor, data=data)
+    reader = ProvisionReader(detected, report, actor=actor, data=data, deniable=deniable)
     span = _root(consent, detected, reader, report)
     _cautions(reader.provisions, report)
     patient = consent.get("subject", consent.get("patient")) if later else consent.get("patient", consent.get("subject"))

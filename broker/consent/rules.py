@@ -82,7 +82,7 @@ def suits_use(provision: Provision, use: Use) -> bool:
     when = provision.when
     if when.period is not None and not when.period.holds(use.at):
         return False
-    if when.actors is not None and not when.actors & use.actors:
+    if when.actors is not None and not when.actors & (use.actors if provision.effect is Effect.PERMIT else use.actors | use.near):
         return False
     if when.actions is not None and not when.actions & (
         ACTIONS_OF_RELEASE if provision.effect is Effect.PERMIT else ACTIONS_OF_RELEASE | ACTIONS_AFTER_RELEASE

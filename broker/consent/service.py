@@ -8,19 +8,30 @@ from broker.consent.capture import Answer, Proof, known_notices, notice, shown, 
 from broker.consent.disclosures import Recorded, disclosure, disclosures, record_disclosure
 from broker.consent.enforceability import Report, examine
 from broker.consent.filing import Filed, Revoked, file, revoke
-from broker.consent.in_force import RESIDUALS_SQL, consent_facts, in_force, residual_for, residuals, residuals_from_rows, settle, use_of
+from broker.consent.in_force import (
+    RESIDUALS_SQL,
+    asker_of,
+    consent_facts,
+    in_force,
+    known_of,
+    residual_for,
+    residuals,
+    residuals_from_rows,
+    settle,
+    use_of,
+)
+from broker.consent.parties import Asker, everybody, looked_up, named, places_denied, settled
 from broker.consent.register import Found, Shown, history, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
 from broker.consent.subscriptions import Held, status_of, subscribe, subscription, tell_due, unsubscribe
-from broker.consent.teams import MAX_TEAMS, settled, teams_named, teams_within
 from broker.consent.wording import Wording
 
 __all__ = [
-    "MAX_TEAMS",
     "RESIDUALS_SQL",
     "Answer",
     "Answerer",
+    "Asker",
     "Filed",
     "Found",
     "Held",
@@ -35,11 +46,13 @@ __all__ = [
     "Shown",
     "Use",
     "Wording",
+    "asker_of",
     "background",
     "consent_facts",
     "disclosure",
     "disclosures",
     "evaluate_base",
+    "everybody",
     "examine",
     "facts_for",
     "facts_of",
@@ -48,7 +61,11 @@ __all__ = [
     "history",
     "in_force",
     "known_notices",
+    "known_of",
+    "looked_up",
+    "named",
     "notice",
+    "places_denied",
     "read",
     "record_disclosure",
     "residual_for",
@@ -63,8 +80,6 @@ __all__ = [
     "subscribe",
     "subscription",
     "take",
-    "teams_named",
-    "teams_within",
     "tell_due",
     "unsubscribe",
     "use_of",

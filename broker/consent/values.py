@@ -107,11 +107,15 @@ class Provision:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What is asked: by whom (every reference the caller may be named by), for which purpose, at which second."""
+    """What is asked: by whom (every reference the caller may be named by), for which purpose, at which second.
+
+    ``near``: whom a denial means besides, since what is released is open to them, too.
+    """
 
     actors: frozenset[str]
     purpose: str
     at: int
+    near: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

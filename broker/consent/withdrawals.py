@@ -18,6 +18,8 @@ from broker.audit.events import Event
 from broker.consent.compiled import Residual
 from broker.consent.errors import NoSuchConsent
 from broker.consent.models import WithdrawalTold
+from broker.consent.parties import ASKED
+from broker.consent.references import type_of
 from broker.crypto import Keys
 from broker.identity import service as identity
 from broker.identity.errors import UnknownOrganization
@@ -63,12 +65,16 @@ def tell_past_recipients(session: Session, keys: Keys, vault: records.Vault, res
 
 
 def _spoken_of(session: Session, residual: Residual, recipient: str) -> bool:
-    """Whether a consent says anything to an organisation: it names it, or one that it is part of, or nobody in particular."""
+    """Whether a consent says anything to an organisation: it names it, or one that it is part of, or nobody in particular.
+
+    A person, a role or a team may have meant it when data were sent, so that it is told, too.
+    """
     try:
         names = {f"Organization/{one.id}" for one in identity.lineage(session, recipient)}
     except UnknownOrganization:
         return False
-    return not residual.readable or any(one.when.actors is None or one.when.actors & names for one in residual.provisions)
+    actors = [one.when.actors for one in residual.provisions]
+    return not residual.readable or any(one is None or one & names or any(type_of(each) in ASKED for each in one) for one in actors)
 
 
 def withdrawals(session: Session, *, recipients: frozenset[str] | None, waiting: bool = False) -> list[Told]:

@@ -127,8 +127,8 @@ class GrantView:
         return self.status == "active" and self.valid_from <= at < self.valid_until
 
 
-#: (session, FHIR id of the patient, recipient, purpose) → IHE PCF ``residual``: what the patient's consents leave to be enforced.
-Residual = Callable[[Session, str, str, str], list[dict[str, Any]]]
+#: (session, FHIR id of the patient, grant, purpose) → IHE PCF ``residual``: what the patient's consents leave to be enforced under the grant.
+Residual = Callable[[Session, str, UUID, str], list[dict[str, Any]]]
 
 
 class GrantReader(Protocol):

@@ -91,6 +91,6 @@ class Introspection(IntrospectionEndpoint):
         claims = dict(token.claims)
         pcf = claims.get("extensions", {}).get("ihe_pcf")
         if self.enforces and pcf and self.server.residual is not None:
-            left = self.server.residual(self.server.session, pcf["patient_id"], token.caller.organization_id, token.caller.purpose)
+            left = self.server.residual(self.server.session, pcf["patient_id"], token.caller.grant_id, token.caller.purpose)
             claims["extensions"] = {**claims["extensions"], "ihe_pcf": {**pcf, "residual": left}}
         return {"active": True, "token_type": "DPoP" if "cnf" in claims else "Bearer", **claims}

@@ -21,6 +21,7 @@ from broker.identity.factors import (
     recovery_codes_left,
     remove_factor,
 )
+from broker.identity.known_people import STANDING_SQL, WITHIN_SQL, People, Standing, known_people, people_from_rows
 from broker.identity.login import LoginRefused, authenticate, device_mark, sign_in
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
 from broker.identity.passkeys import add_key, ask_key, ask_new, enter_with_key, place, prove_key
@@ -52,13 +53,17 @@ from broker.identity.tokens import revoke_token
 
 __all__ = [
     "PATIENT",
+    "STANDING_SQL",
+    "WITHIN_SQL",
     "Code",
     "Entered",
     "Lack",
     "Link",
     "LoginRefused",
     "NewTotp",
+    "People",
     "SessionGiven",
+    "Standing",
     "Statement",
     "StatementRefused",
     "add_key",
@@ -98,6 +103,7 @@ __all__ = [
     "is_fresh",
     "issuer",
     "keep_factors",
+    "known_people",
     "lack",
     "lacking",
     "lineage",
@@ -110,6 +116,7 @@ __all__ = [
     "organizations",
     "patient_of_session",
     "people",
+    "people_from_rows",
     "person",
     "place",
     "proof_in_emergency",

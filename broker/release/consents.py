@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
 import psycopg
 
+from broker.applications import service as applications
 from broker.consent import service as consent
+from broker.consent.parties import Known
 from broker.consent.residual import Residual, ResourceGate, Use, facts_for, gate_for
 from broker.crypto import Keys
 from broker.fhir.plan import ReleasePlan
+from broker.identity import service as identity
 from broker.policy.facts import ConsentFacts
 from broker.records import service as records
 
@@ -30,15 +34,32 @@ class Consented:
     gate: ResourceGate
 
 
+async def under_grant(
+    cursor: Cursor, keys: Keys, vault: records.Vault, residuals: Sequence[Residual], grant: applications.GrantRow, at: int
+) -> Consented:
+    """Judge the consents in force for a release under a grant."""
+    asker = consent.Asker(grant.recipient.id, UUID(grant.requester.id), frozenset(grant.workforce.held))
+    return await consented(cursor, keys, vault, residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at, asker=asker)
+
+
 async def consented(
-    cursor: Cursor, keys: Keys, vault: records.Vault, residuals: Sequence[Residual], *, lineage: Iterable[str], purpose: str, at: int
+    cursor: Cursor,
+    keys: Keys,
+    vault: records.Vault,
+    residuals: Sequence[Residual],
+    *,
+    lineage: Iterable[str],
+    purpose: str,
+    at: int,
+    asker: consent.Asker,
 ) -> Consented:
     """Judge the consents in force. ``lineage``: the recipient's organisation id and those it is part of, by any of which a consent
-    may name it; ``at``: the second of the use.
+    may name it; ``at``: the second of the use; ``asker``: the recipient, and the person who applied.
     """
     use = Use(actors=frozenset(f"Organization/{one}" for one in lineage), purpose=purpose, at=at)
-    if teams := consent.teams_named(residuals):
-        residuals, use = consent.settled(residuals, use, await _teams(cursor, keys, vault, teams))
+    named = consent.named(residuals)
+    if named or not consent.places_denied(residuals) <= use.actors:
+        residuals, use = consent.settled(residuals, use, await _known(cursor, keys, vault, named, use, asker))
     gate = gate_for(residuals, use)
     if gate.anchors_needed:
         gate = gate_for(residuals, use, (await _anchored(cursor, keys, vault, gate)).get)
@@ -66,18 +87,29 @@ async def _anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: Reso
     return found
 
 
-async def _teams(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The Groups and CareTeams that consents name, and those within them, as they are stored at this moment; absent: can't be told."""
-    found: dict[str, dict[str, Any]] = {}
-    waiting = sorted(wanted)
-    while waiting and len(found) < consent.MAX_TEAMS:
-        reference = waiting.pop(0)
-        kind, _, name = reference.partition("/")
-        row = None if reference in found else await records.read_one(cursor, keys, kind, name)
-        if row is None:
-            continue
-        opened = vault if row.patient_key == vault.patient_key else await records.vault(cursor, keys, row.patient_key)
-        if opened is not None:
-            found[reference] = orjson.loads(records.open_row(opened, row).body)
-            waiting += sorted(consent.teams_within(found[reference]))
-    return found
+async def _known(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: frozenset[str], use: Use, asker: consent.Asker) -> Known:
+    """What is known at this moment of those whom consents name: as in ``consent.in_force.known``, on the release's own connection."""
+    resources = await _stored(cursor, keys, vault, wanted)
+    accounts, names = consent.everybody(wanted, resources)
+    ids = accounts | ({asker.requester} if asker.requester else set())
+    await cursor.execute(identity.STANDING_SQL, {"ids": list(ids), "names": list(names)})
+    people = identity.people_from_rows(await cursor.fetchall())
+    await cursor.execute(identity.WITHIN_SQL, {"recipient": asker.recipient})
+    within = [row[0] for row in await cursor.fetchall()]
+    return consent.known_of(people, resources, within, use, asker)
+
+
+async def _stored(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """The teams, roles and people that consents name, and those within them, as they are stored at this moment; absent: can't be told."""
+    reading = consent.looked_up(wanted)
+    try:
+        reference = next(reading)
+        while True:
+            kind, _, name = reference.partition("/")
+            row = await records.read_one(cursor, keys, kind, name)
+            opened = vault if row is None or row.patient_key == vault.patient_key else await records.vault(cursor, keys, row.patient_key)
+            body = None if row is None or opened is None else orjson.loads(records.open_row(opened, row).body)
+            reference = reading.send(body)
+    except StopIteration as done:
+        found: dict[str, Mapping[str, Any]] = done.value
+        return found

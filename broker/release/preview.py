@@ -35,11 +35,12 @@ def preview_of(app: FastAPI) -> Callable[[Session, Application], dict[str, Any]]
         parts: Parts = app.state.parts
         terms = applications.terms_of(application)
         lineage = frozenset(one.id for one in identity.lineage(session, terms.recipient))
+        asker = consent.asker_of(session, terms.recipient, application.requester_id, clock.now())
         shown = []
         for number, (patient_key, effect, plan) in enumerate(applications.opinions(session, application)):
             one: dict[str, Any] = {"patient": number + 1, "effect": effect, "resources": [], "counts": {}, "held_back": 0}
             if effect == "permit" and plan is not None:
-                page = anyio.from_thread.run(_page, parts, ReleasePlan.from_json(plan), patient_key, terms, lineage)
+                page = anyio.from_thread.run(_page, parts, ReleasePlan.from_json(plan), patient_key, terms, lineage, asker)
                 if isinstance(page, collect.Unsafe):
                     one["effect"] = "unavailable"
                 else:
@@ -53,7 +54,7 @@ def preview_of(app: FastAPI) -> Callable[[Session, Application], dict[str, Any]]
 
 
 async def _page(
-    parts: Parts, plan: ReleasePlan, patient_key: UUID, terms: applications.Terms, lineage: frozenset[str]
+    parts: Parts, plan: ReleasePlan, patient_key: UUID, terms: applications.Terms, lineage: frozenset[str], asker: consent.Asker
 ) -> collect.Page | collect.Unsafe:
     async with parts.database.release_connection() as connection:
         cursor = connection.cursor(binary=True)
@@ -62,7 +63,7 @@ async def _page(
             return collect.Unsafe("patient.unknown")
         at = clock.epoch(clock.now())
         residuals = await consent.residuals(cursor, vault)
-        said = await consented(cursor, parts.keys, vault, residuals, lineage=lineage, purpose=terms.purpose, at=at)
+        said = await consented(cursor, parts.keys, vault, residuals, lineage=lineage, purpose=terms.purpose, at=at, asker=asker)
         wanted = Wanted(patient=vault.fhir_id, everything=True, path="preview")
         order = collect.Order(plan, vault, *bound(plan, said.gate), terms.recipient, wanted, None)
         return await collect.page(cursor, parts.keys, order)

@@ -257,7 +257,7 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
         return refused(Kind.REFUSED, "patient.unknown")
     common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
-    said = await consents.consented(cursor, parts.keys, vault, seen.residuals, lineage=grant.recipient_lineage, purpose=grant.purpose, at=at)
+    said = await consents.under_grant(cursor, parts.keys, vault, seen.residuals, grant, at)
     # Of every type, whatever this call wants: staff are let go for the sake of what names them, and references for what they lead to.
     facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=())
 

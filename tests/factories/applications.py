@@ -72,7 +72,7 @@ class StubConsents:
     base: str = "permit"
     asked: list[tuple[UUID, str, str]] = field(default_factory=list)
 
-    def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: Any) -> ConsentFacts:
+    def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: Any, *, requester: UUID) -> ConsentFacts:
         """See ConsentFactsOf."""
         self.asked.append((patient_key, recipient, purpose))
         return ConsentFacts(base=self.base, epoch=7, consents=(f"c-{patient_key.hex[:6]}",))  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """The few code systems that consents are written in, as data (HL7 FHIR R4 4.0.1, CC0), and what subsumes what.
 
 ``purposes.json`` and ``sensitivity.json`` are trees (child → parents), ``confidentiality.json`` is an order, ``handling.json``
-lists labels that say how to handle data and not what they are about, ``directives.json`` says which base a ``policyRule`` states.
+lists labels that say how to handle data and not what they are about, ``directives.json`` says which base a ``policyRule`` states,
+``roles.json`` which licence makes somebody a doctor, a nurse or a pharmacist.
 """
 
 from __future__ import annotations
@@ -70,3 +71,6 @@ DIRECTIVE_SYSTEM: str = _directives["system"]
 DIRECTIVES: dict[str, str] = _directives["base"]
 #: Directives that say "with restrictions" or "with exceptions" and mean nothing until these are stated.
 NEEDS_TERMS: frozenset[str] = frozenset(_directives["needs_terms"])
+
+#: Licence of the register of qualifications → the roles of FHIR, as ``system|code``, that whoever holds it has.
+ROLES: dict[str, tuple[str, ...]] = {licence: tuple(codes) for licence, codes in _data("roles")["roles"].items()}

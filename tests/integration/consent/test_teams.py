@@ -41,7 +41,8 @@ def said(database, keys, house):
         async def release(cursor):
             vault = await records.vault(cursor, keys, house[patient])
             found = await service.residuals(cursor, vault)
-            return (await consented(cursor, keys, vault, found, lineage=lineage, purpose="TREAT", at=clock.epoch(clock.now()))).facts
+            at, asker = clock.epoch(clock.now()), service.Asker(recipient)
+            return (await consented(cursor, keys, vault, found, lineage=lineage, purpose="TREAT", at=at, asker=asker)).facts
 
         assert raw(database, release) == asked
         return asked.base

@@ -102,7 +102,9 @@ def _over_a_socket(app: FastAPI) -> Iterator[httpx2.Client]:
 def build(database: Database, keys: Keys, settings: Settings, *, socket: bool = False) -> Iterator[House]:
     app, grants = FastAPI(), make.Grants()
     app.state.database, app.state.settings, app.state.keys = database, settings, keys
-    app.include_router(build_router(settings=settings, keys=keys, grants=grants, residual=lambda _, *asked: [{"type": "forbid", "asked": asked}]))
+    app.include_router(
+        build_router(settings=settings, keys=keys, grants=grants, residual=lambda _, *asked: [{"type": "forbid", "asked": list(map(str, asked))}])
+    )
     edge.install(app)
     with database.transaction() as session:
         make.organization(session, "shengli", relationship="external", name_zh="示例省立医院")

@@ -135,7 +135,7 @@ def test_what_the_consents_leave_to_be_enforced_is_told_to_a_resource_server_and
         server_id = server.id
     token = house.token()
     told = introspect(house, token, client_id=server_id, jwk=server_key).json()["extensions"]["ihe_pcf"]
-    assert told["residual"] == [{"type": "forbid", "asked": [told["patient_id"], "shengli", house.grant.purpose]}]
+    assert told["residual"] == [{"type": "forbid", "asked": [told["patient_id"], str(house.grant.id), house.grant.purpose]}]
     assert "residual" not in introspect(house, token).json()["extensions"]["ihe_pcf"]
     payload = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert "residual" not in payload["extensions"]["ihe_pcf"]
