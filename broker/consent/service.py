@@ -20,7 +20,7 @@ from broker.consent.in_force import (
     settle,
     use_of,
 )
-from broker.consent.parties import Asker, everybody, looked_up, named, places_denied, settled
+from broker.consent.parties import Asker, Known, everybody, looked_up, named, places_denied, settled
 from broker.consent.register import Found, Shown, history, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
@@ -35,6 +35,7 @@ __all__ = [
     "Filed",
     "Found",
     "Held",
+    "Known",
     "Proof",
     "Recorded",
     "Report",

@@ -12,7 +12,6 @@ import psycopg
 
 from broker.applications import service as applications
 from broker.consent import service as consent
-from broker.consent.parties import Known
 from broker.consent.residual import Residual, ResourceGate, Use, facts_for, gate_for
 from broker.crypto import Keys
 from broker.fhir.plan import ReleasePlan
@@ -87,7 +86,7 @@ async def _anchored(cursor: Cursor, keys: Keys, vault: records.Vault, gate: Reso
     return found
 
 
-async def _known(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: frozenset[str], use: Use, asker: consent.Asker) -> Known:
+async def _known(cursor: Cursor, keys: Keys, vault: records.Vault, wanted: frozenset[str], use: Use, asker: consent.Asker) -> consent.Known:
     """What is known at this moment of those whom consents name: as in ``consent.in_force.known``, on the release's own connection."""
     resources = await _stored(cursor, keys, vault, wanted)
     accounts, names = consent.everybody(wanted, resources)
