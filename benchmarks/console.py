@@ -42,15 +42,21 @@ INSERT INTO application SELECT (jsonb_populate_record(a, jsonb_build_object(
 """
 _PAGES = {
     "gao.min": (
-        "/console/applications", "/console/applications?status=approved&sort=number", "/console/applications/new",
-        "/console/applications/{first}", "/console/inbox", "/console/account",
+        "/console/applications", "/console/applications?status=approved&sort=number", "/console/applications?status=to-finish",
+        "/console/applications/new",
+        "/console/applications/{first}", "/console/inbox", "/console/account", "/console/credentials", "/console/channels",
     ),
-    "song.yi": ("/console/endorse", "/console/exchanges"),
+    "song.yi": ("/console/endorse", "/console/exchanges", "/console/standing-in", "/console/access"),
     "deng.li": (
         "/console/decide", "/console/decide?page=40", "/console/exchanges", "/console/exchanges?number=012345",
         "/console/applications/{waiting}/decide", "/console/transmissions", "/console/patient-code",
+        "/console/exchanges?urgency=emergency", "/console/exchanges?sort=-status&page=40", "/console/qualifications", "/console/training",
+        "/console/agreements",
     ),
-    "cao.yan": ("/console/exchanges?purpose=TREAT&sort=-submitted", "/console/transmissions?application={first}", "/console/events"),
+    "cao.yan": (
+        "/console/exchanges?purpose=TREAT&sort=-submitted", "/console/transmissions?application={first}", "/console/events",
+        "/console/reviews",
+    ),
     "peng.bo": ("/console/people", "/console/organizations", "/console/clients"),
 }  # fmt: skip
 

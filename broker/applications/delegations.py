@@ -46,6 +46,15 @@ def lent_to(session: Session, person: Person, roles: frozenset[str]) -> Sequence
     return [row for row in rows if roles.isdisjoint(_APART)]
 
 
+def lent_offices(session: Session, person_id: UUID) -> frozenset[Role]:
+    """The offices that somebody holds for a colleague now: what their menu shows besides their own."""
+    row = session.get(Person, person_id)
+    if row is None:
+        return frozenset()
+    held = select(RoleHeld.role).join(Person, col(Person.id) == col(RoleHeld.person_id)).where(Person.natural_person == row.natural_person)
+    return frozenset(Role(one.role) for one in lent_to(session, row, frozenset(session.exec(held).all())))
+
+
 def delegate(
     session: Session, caller: PersonCaller, *, person: UUID, to: UUID, role: Role, organization: str, since: datetime, until: datetime
 ) -> Delegation:

@@ -22,7 +22,7 @@ from broker.applications.assessing import latest as latest_assessment
 from broker.applications.assessing import of_patients
 from broker.applications.attachments import AttachmentKind, attach, detach, opened
 from broker.applications.attachments import name_of as attachment_name
-from broker.applications.bulk import Chosen
+from broker.applications.bulk import Became, BulkAction, Chosen
 from broker.applications.bulk import act as bulk
 from broker.applications.deciding import (
     Narrowing,
@@ -39,7 +39,7 @@ from broker.applications.deciding import (
     return_,
     withdraw,
 )
-from broker.applications.delegations import delegate
+from broker.applications.delegations import OFFICES, delegate, lent_offices
 from broker.applications.delegations import end as end_delegation
 from broker.applications.delegations import of_caller as delegations
 from broker.applications.destroying import applications_about, destroy_texts
@@ -51,7 +51,7 @@ from broker.applications.grant_views import GrantRegister, parties_of, types_wit
 from broker.applications.grants import close, expire_due, of_application, resume, revoke, revoke_by_clock, state_now, suspend, suspend_by_clock
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
-from broker.applications.listing import SORTS, Listing, Wanted, listing, recipients, waiting
+from broker.applications.listing import SORTS, Glance, Listing, Wanted, glance, listing, recipients, waiting
 from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
 from broker.applications.models import Application, Decision, Grant
 from broker.applications.outlook import outlook
@@ -68,15 +68,19 @@ from broker.applications.windows import bind, open_window, shut_window
 __all__ = [
     "COLUMNS",
     "GRANT_FACTS_SQL",
+    "OFFICES",
     "SORTS",
     "SPEND_SQL",
     "Action",
     "Answer",
     "AttachmentKind",
+    "Became",
+    "BulkAction",
     "Chosen",
     "ConsentFactsOf",
     "EmergencyGrant",
     "EmergencyRefused",
+    "Glance",
     "GrantAction",
     "GrantRegister",
     "GrantRow",
@@ -129,11 +133,13 @@ __all__ = [
     "expire_due",
     "find",
     "forget",
+    "glance",
     "grant_from_row",
     "idempotent",
     "is_recipients",
     "latest_assessment",
     "legality",
+    "lent_offices",
     "listing",
     "look",
     "look_to_decide",

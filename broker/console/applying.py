@@ -21,6 +21,7 @@ from broker.console.door import Form, Posted, PostedFile, SignedIn, Visitor
 from broker.console.opinions import Opinion, opinion
 from broker.console.pages import Pages, named, text, to
 from broker.console.problems import of_validation
+from broker.console.tables import Ask
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Malformed
 from broker.identity import service as identity
@@ -37,6 +38,10 @@ KEPT = {
     "attachments",
 }  # fmt: skip
 
+#: What a new application takes over of an earlier one, and how many are offered.
+TAKEN_OVER = {"purpose", "lawful_basis", "recipient", "data", "channel", "retention_days"}
+LIKE = 8
+
 #: Days that a new application is valid for unless somebody says otherwise.
 USUAL_DAYS = 90
 
@@ -46,7 +51,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     router = APIRouter()
 
     def page(request: Request, who: Visitor, session: Session, form: dict[str, Any], *, ref: str = "", version: int = 0,
-             error: BrokerError | None = None, outlook: Opinion | None = None, returned: str = "") -> Response:  # fmt: skip
+             error: BrokerError | None = None, outlook: Opinion | None = None, returned: str = "", like: str = "") -> Response:  # fmt: skip
         spoken = pages.language(request)
         known = {row.id: row for row in identity.organizations(session)}
         mine = applications.recipients(session, who.caller.person_id)
@@ -73,13 +78,31 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             version=version,
             outlook=outlook,
             returned=returned,
+            like=like,
+            earlier=[] if ref or error else earlier(session, who, spoken),
         )  # fmt: skip
+
+    def earlier(session: Session, who: Visitor, spoken: str) -> list[tuple[str, str]]:
+        """One's own last applications that were approved: what is asked for every week need not be ticked every week."""
+        wanted = applications.Wanted(states=(applications.State.APPROVED,), mine=True, sort="-submitted")
+        found = applications.listing(session, who.caller.person_id, wanted, limit=LIKE, offset=0, counted=LIKE).items
+        return [(one.number or "", f"{one.number} · {text(desk.purposes.get(one.purpose or ''), spoken)}") for one in found]
+
+    def taken_over(session: Session, who: Visitor, number: str) -> dict[str, Any]:
+        """Purpose, basis, data and the like of an earlier application of one's own; never its patients, its reasons or its term."""
+        sight = applications.look(session, who.caller.person_id, number)
+        if sight.application.requester_id != who.caller.person_id:
+            raise Forbidden
+        shown = applications.one(session, desk.keys, sight).model_dump(mode="json", include=TAKEN_OVER)
+        return {name: value for name, value in shown.items() if value}
 
     @router.get("/console/applications/new")
     def new(request: Request, who: SignedIn, session: SessionDep) -> Response:
         if not applications.recipients(session, who.caller.person_id):
             raise Forbidden
-        return page(request, who, session, {"valid_until": (clock.today() + timedelta(days=USUAL_DAYS)).isoformat()})
+        like = Ask.of(request).text("like")
+        form = taken_over(session, who, like) if like else {}
+        return page(request, who, session, {"valid_until": (clock.today() + timedelta(days=USUAL_DAYS)).isoformat(), **form}, like=like)
 
     @router.post("/console/applications/new")
     def begin(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:

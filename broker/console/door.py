@@ -18,12 +18,13 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 
+from broker.applications import service as applications
 from broker.console.errors import NotFromHere, SignInFirst
 from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import Forbidden, Malformed
 from broker.identity import service as identity
-from broker.identity.access import Action, PersonCaller
+from broker.identity.access import Action, PersonCaller, Role
 from broker.identity.models import Organization
 from broker.notifications import service as notifications
 from broker.settings import Settings
@@ -43,6 +44,7 @@ class Visitor:
     csrf: str = field(repr=False)
     unread: int = 0  #: messages that they have not read
     lack: identity.Lack | None = None  #: what keeps them from doing anything yet
+    lent: frozenset[Role] = frozenset()  #: offices that they hold for a colleague who is away
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ def arriving(request: Request) -> Visitor:
             caller = identity.caller_of_session(session, secret)
             if caller is not None:
                 name, home = identity.person(session, caller.person_id).name, identity.organization(session, caller.organization_id)
-                waiting = notifications.unread(session, caller) if request.method == "GET" else 0
-                found = Visitor(caller, name, home, secret, csrf_token(request.app.state.keys, secret), waiting, identity.lack(settings, caller))
+                token = csrf_token(request.app.state.keys, secret)
+                lent = applications.lent_offices(session, caller.person_id)
+                found = Visitor(caller, name, home, secret, token, notifications.unread(session, caller), identity.lack(settings, caller), lent)
                 request.state.visitor = found  # The error page has a menu too.
                 return found
     raise SignInFirst

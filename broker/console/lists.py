@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, Request
@@ -10,17 +11,30 @@ from sqlmodel import Session
 
 from broker.applications import service as applications
 from broker.applications.schemas import SummaryOut
-from broker.applications.service import GrantState, State, Wanted
+from broker.applications.service import Became, BulkAction, Chosen, GrantState, State, Wanted
 from broker.console import language, tables, words
 from broker.console.desk import Desk
-from broker.console.door import SignedIn, Visitor
+from broker.console.door import Form, Posted, SignedIn, Visitor
+from broker.console.exchange import said_to
 from broker.console.language import N_, said
 from broker.console.pages import Pages, named, text
 from broker.console.tables import Ask, Cell, Column, Filter
 from broker.database import SessionDep
+from broker.errors import BrokerError, Invalid, Malformed, Problem
 from broker.feedback import service as feedback
 from broker.identity import service as identity
+from broker.identity.access import Action
 from broker.identity.models import Organization
+
+#: States that somebody looks for together.
+TOGETHER = {"to-finish": (State.DRAFT, State.RETURNED), "under-way": (State.SUBMITTED, State.ENDORSED)}
+
+#: What can be done with many at once, list by list: steps that mean the same for each of them.
+AT_ONCE: dict[str, tuple[BulkAction, ...]] = {
+    "endorse": (BulkAction.ENDORSE, BulkAction.AGREE, BulkAction.RETURN),
+    "decide": (BulkAction.LEGALITY, BulkAction.NECESSITY, BulkAction.CONCUR, BulkAction.APPROVE, BulkAction.RETURN, BulkAction.REFUSE),
+    "exchanges": (BulkAction.SUSPEND, BulkAction.RESUME, BulkAction.REVOKE),
+}
 
 SPAN = N_("{first} to {last} of {total}")
 
@@ -81,10 +95,13 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The lists."""
     router = APIRouter()
 
-    def listed(request: Request, who: Visitor, session: Session, kind: Kind) -> Response:
+    def listed(
+        request: Request, who: Visitor, session: Session, kind: Kind, *, error: BrokerError | None = None, became: Sequence[Became] = ()
+    ) -> Response:
         spoken, ask = pages.language(request), Ask.of(request)
         sort = ask.sort(applications.SORTS, kind.sort)
-        states = kind.states or tuple(State(one) for one in [ask.one_of("status", [state.value for state in State])] if one)
+        status = ask.one_of("status", (*State, *TOGETHER))
+        states = kind.states or TOGETHER.get(status) or ((State(status),) if status else ())
         grant = ask.one_of("grant", [state.value for state in GrantState])
         wanted = Wanted(
             states=states,
@@ -110,7 +127,31 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         )
         if ask.format:
             return tables.exported(table, ask.format, kind.name)
-        return pages.show(request, "list.html", kind=kind, table=table, counts=counts(session, who, kind), held=holds(session, who, kind))
+        return pages.show(
+            request, "list.html", status=error.status if error else 200, error=error, kind=kind, table=table, counts=counts(session, who, kind),
+            held=holds(session, who, kind), at_once=at_once(who, kind), reasons=[(code, words.word(spoken, "reason", code)) for code in words.REASON],
+            became=became, done_of=sum(one.error is None for one in became),
+        )  # fmt: skip
+
+    def at_once(who: Visitor, kind: Kind) -> tuple[str, ...]:
+        """The steps that somebody may take for many of this list."""
+        may = kind is not EXCHANGES or who.caller.may(Action.GRANT_REVOKE)
+        return tuple(one.value for one in AT_ONCE.get(kind.name, ())) if may else ()
+
+    def act(request: Request, form: Form, who: Visitor, session: Session, kind: Kind) -> Response:
+        """One step for all that were ticked; each is taken or refused by itself (a savepoint each), and the page says what became of each."""
+        if form.one("action") not in at_once(who, kind):
+            raise Malformed("There is no such step.")
+        chosen = [Chosen(ref, int(version)) for ref, _, version in (one.partition("|") for one in form.all("chosen")) if _digits(version)]
+        if not chosen or len(chosen) > tables.SIZE:
+            problem = Problem("/chosen", "none-chosen", "Choose at least one.")
+            return listed(request, who, session, kind, error=Invalid(problems=(problem,)))
+        try:
+            reason = said_to(form, pages.language(request)).said()
+        except BrokerError as error:
+            return listed(request, who, session, kind, error=error)
+        became = applications.bulk(session, desk.means, who.caller.person_id, BulkAction(form.one("action")), chosen, reason)
+        return listed(request, who, session, kind, became=became)
 
     def holds(session: Session, who: Visitor, kind: Kind) -> tuple[str, ...]:
         return feedback.holds(desk.settings.feedback_days)(session, who.caller.person_id) if kind.mine else ()
@@ -121,24 +162,32 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
         router.add_api_route(f"/console/{kind.name}", page, methods=["GET"], name=kind.name)
 
+    def steps(kind: Kind) -> None:
+        def page(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:
+            return act(request, form, who, session, kind)
+
+        router.add_api_route(f"/console/{kind.name}", page, methods=["POST"], name=f"{kind.name} at once")
+
     for kind in (MINE, ENDORSE, DECIDE, EXCHANGES):
         route(kind)
+        if kind.name in AT_ONCE:
+            steps(kind)
     return router
+
+
+def _digits(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def counts(session: Session, who: Visitor, kind: Kind) -> list[tuple[str, int, str]]:
     """What somebody's work looks like at a glance: words, number, address."""
     if kind is not MINE:
         return []
-    person = who.caller.person_id
-
-    def number(*states: State, grant: GrantState | None = None) -> int:
-        return applications.listing(session, person, Wanted(states=states, grant=grant, mine=True), limit=0, offset=0, counted=999).total
-
+    found = applications.glance(session, who.caller.person_id)
     return [
-        (N_("To finish"), number(State.DRAFT, State.RETURNED), "/console/applications?status=draft"),
-        (N_("Under way"), number(State.SUBMITTED, State.ENDORSED), "/console/applications?status=endorsed"),
-        (N_("In force"), number(State.APPROVED, grant=GrantState.ACTIVE), "/console/applications?grant=active"),
+        (N_("To finish"), found.to_finish, "/console/applications?status=to-finish"),
+        (N_("Under way"), found.under_way, "/console/applications?status=under-way"),
+        (N_("In force"), found.in_force, "/console/applications?grant=active"),
     ]
 
 
@@ -160,7 +209,8 @@ def columns(spoken: str, kind: Kind) -> list[Column]:
 
 def filters(desk: Desk, spoken: str, kind: Kind) -> list[Filter]:
     """The search of a list of applications."""
-    state = Filter("status", said(spoken, N_("State")), [(code, words.word(spoken, "state", code)) for code in words.STATE])
+    together = [("to-finish", said(spoken, N_("To finish"))), ("under-way", said(spoken, N_("Under way")))]
+    state = Filter("status", said(spoken, N_("State")), [*together, *((code, words.word(spoken, "state", code)) for code in words.STATE)])
     grant = Filter("grant", said(spoken, N_("Grant")), [(code, words.word(spoken, "grant", code)) for code in words.GRANT])
     return [
         Filter("number", said(spoken, N_("Number")), hint="SA-2026-…"),
@@ -181,7 +231,7 @@ def row(desk: Desk, spoken: str, kind: Kind, one: SummaryOut, known: dict[str, O
     when = one.submitted_at if kind.to_decide else one.created_at
     name = one.number or said(spoken, N_("Draft"))
     return [
-        Cell(name, href=f"/console/applications/{one.id}{kind.target}"),
+        Cell(name, href=f"/console/applications/{one.id}{kind.target}", key=f"{one.id}|{one.version}"),
         Cell(words.word(spoken, "state", one.status), tone=words.TONES.get(one.status, "quiet"), note=grant),
         Cell(text(desk.purposes.get(one.purpose or ""), spoken)),
         Cell(one.requester.name, note="" if one.requester.organization == one.recipient else named(known.get(one.requester.organization), spoken)),

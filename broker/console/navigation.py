@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from broker.console.language import N_
@@ -40,18 +40,29 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
     Entry("/console/qualifications", N_("Qualifications"), action=Action.WORKFORCE_READ),
     Entry("/console/training", N_("Training"), action=Action.WORKFORCE_READ),
+    Entry("/console/agreements", N_("Agreements and networks"), action=Action.REGISTRY_READ),
     Entry("/console/terms", N_("Terms of use"), roles=(Role.DEPARTMENT_HEAD,)),
     Entry("/console/inbox", N_("Messages to me"), group=N_("For me")),
     Entry("/console/concerns", N_("Suggestions and complaints")),
+    Entry("/console/standing-in", N_("Standing in"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.ADMINISTRATOR)),
     Entry("/console/credentials", N_("My licences and training")),
     Entry("/console/account", N_("My account")),
 )
 
 
-def entries(caller: PersonCaller) -> list[Entry]:
-    """The lines that somebody sees, each with its heading."""
+#: What whoever stands in for a colleague sees besides their own lines.
+LENT: Mapping[Role, Collection[str]] = {
+    Role.DEPARTMENT_HEAD: ("/console/endorse", "/console/exchanges"),
+    Role.INFORMATION_MANAGER: ("/console/decide", "/console/exchanges"),
+}
+
+
+def entries(caller: PersonCaller, lent: Collection[Role] = ()) -> list[Entry]:
+    """The lines that somebody sees, each with its heading. ``lent``: offices that they hold for a colleague who is away."""
 
     def sees(entry: Entry) -> bool:
+        if any(entry.path in LENT.get(role, ()) for role in lent):
+            return True
         if entry.action is None and not entry.roles:
             return True
         return (entry.action is not None and caller.may(entry.action)) or not caller.roles.isdisjoint(entry.roles)

@@ -67,6 +67,9 @@ DONE = {
     "consultation-follow-up": N_("The follow-up is on record."),
     "consultation-cancel": N_("Cancelled; nothing leaves under this exchange any more."),
     "entered": N_("Entered."),
+    "lent": N_("Lent. From the first day on your colleague sees what waits for this office."),
+    "taken-back": N_("Taken back, from this moment."),
+    "published": N_("Published. Heads are asked to accept it when something is approved for them."),
     "finding": N_("The finding is written down."),
     "action": N_("The corrective action is entered; its owner finds it among their own."),
     "signed": N_("Signed. What was signed can't be changed any more."),
@@ -142,7 +145,7 @@ class Pages:
         given = {
             "who": who,
             "csrf": who.csrf if who else "",
-            "nav": navigation.entries(who.caller) if who and who.lack is None else [],
+            "nav": navigation.entries(who.caller, who.lent) if who and who.lack is None else [],
             "path": request.url.path,
             "at_patients": False,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),

@@ -11,6 +11,7 @@ from broker.console import (
     agreements,
     applying,
     asking,
+    channels,
     concerns,
     consultations,
     credentials,
@@ -26,6 +27,8 @@ from broker.console import (
     registry,
     reviewing,
     security,
+    standing_in,
+    terms_settings,
 )
 from broker.console.desk import Desk
 from broker.console.pages import Pages
@@ -45,6 +48,9 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     registry.build_router,
     credentials.build_router,
     inbox.build_router,
+    channels.build_router,
+    standing_in.build_router,
+    terms_settings.build_router,
     patient.build_router,
     asking.build_router,
     concerns.build_router,

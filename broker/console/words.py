@@ -61,6 +61,7 @@ STEP = {
     "legality": N_("Find it lawful"),
     "necessity": N_("Find it necessary"),
     "concur": N_("Concur"),
+    "approve": N_("Approve as asked"),
     "recuse": N_("Declare an interest"),
     "return": N_("Return"),
     "refuse": N_("Refuse"),
@@ -198,6 +199,7 @@ DEMAND = {
     "decide": N_("To decide as information manager"),
     "receive": N_("Of an institution that receives"),
 }
+WAY = {"mail": N_("Mail"), "webhook": N_("Webhook")}
 LACKING = {"missing": N_("not entered"), "expired": N_("run out")}
 
 #: Every table by the name under which pages ask.
@@ -231,6 +233,7 @@ TABLES = MappingProxyType(
         "credential_change": CREDENTIAL_CHANGE,
         "demand": DEMAND,
         "lacking": LACKING,
+        "way": WAY,
         "finding": FINDING,
         "changes": CHANGES,
         "right": RIGHT,

@@ -313,6 +313,11 @@ TABLE = {
             *(f"{book}{one}" for book in ("qualifications", "training") for one in ("", "/import", "/{credential}")),
         )
     },
+    **{f"POST /console/{name}": "page-form" for name in ("endorse", "decide", "exchanges")},
+    **{f"GET /console/{name}": "page" for name in ("standing-in", "channels")},
+    **{f"POST /console/{name}": "page-form" for name in ("standing-in", "standing-in/{delegation}/end", "channels", "channels/{channel}/remove")},
+    "GET /console/agreements": "page:registry.read",
+    **{f"POST /console/{name}": "page-form:organization.write" for name in ("agreements", "networks")},
     "GET /console/credentials": "page",
     "GET /console/access": "page",
     "POST /console/access": "page-form",
