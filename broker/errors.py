@@ -192,3 +192,13 @@ def field_sentence(kind: str, limits: Mapping[str, object], language: str) -> st
     """What is wrong with a field, in ``zh`` or ``en``. ``kind`` and ``limits`` are pydantic's ``type`` and ``ctx``."""
     en, zh = _FIELD.get(kind, _OTHERWISE)
     return (zh if language == "zh" else en).format_map(limits)
+
+
+class NotAcceptable(BrokerError):
+    """Only FHIR R4 as JSON is served."""
+
+    status = 406
+    code = "not-acceptable"
+    zh = "仅提供 JSON 格式的 FHIR R4 数据。"
+    help_en = "Send Accept: application/fhir+json, and no _format or _format=json."
+    help_zh = "请发送 Accept: application/fhir+json，不使用 _format 或使用 _format=json。"

@@ -10,8 +10,10 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 
 from broker.consent.errors import NotJson, SearchNotServed
+from broker.consent.query import JSON_FORMATS
 from broker.crypto import Keys
-from broker.errors import Malformed, Problem
+from broker.errors import Malformed, NotAcceptable, Problem
+from broker.fhir.negotiation import takes_json
 from broker.fhir.parse import read_json
 from broker.identity.access import PersonCaller
 from broker.settings import Settings
@@ -35,6 +37,13 @@ async def _json_body(request: Request) -> bytes:
     if kind not in _JSON_TYPES:
         raise NotJson
     return await request.body()
+
+
+def json_is_taken(request: Request) -> None:
+    """ITI-108 and R4 http.html#mime-type: FHIR JSON is what is served. ``_format`` goes before Accept. Raises NotAcceptable."""
+    formats = request.query_params.getlist("_format")
+    if any(one.lower() not in JSON_FORMATS for one in formats) or (not formats and not takes_json(request.headers.get("accept"))):
+        raise NotAcceptable
 
 
 Body = Annotated[bytes, Depends(_json_body)]

@@ -55,6 +55,14 @@ class Found:
     total: int
 
 
+def id_of(text: str) -> UUID:
+    """The id of a consent, or of an asking, as it stands in an address. Raises NoSuchConsent."""
+    found = canonical_uuid(text)
+    if found is None:
+        raise NoSuchConsent
+    return found
+
+
 def read(session: Session, keys: Keys, consent_id: UUID, version: int | None = None) -> Shown:
     """A consent, or one version of it. Raises NoSuchConsent."""
     found = [one for one in history(session, keys, consent_id) if version is None or one.version == version]

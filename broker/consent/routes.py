@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from broker import edge
 from broker.consent import api_routes, query, schemas, service, wire_routes
 from broker.consent.errors import NoSuchConsent, NotEnforceable, NotTheOperation, SearchNotServed
-from broker.consent.http import FHIR_JSON, PARAMETERS, Body, Form, May, base, form_pairs, pairs
+from broker.consent.http import FHIR_JSON, PARAMETERS, Body, Form, May, base, form_pairs, json_is_taken, pairs
 from broker.consent.http import keys as keys_of
 from broker.consent.http import read as read_body
 from broker.consent.references import canonical_uuid
@@ -52,7 +52,7 @@ def build_router(may_file: May, may_read: May, wording: Wording) -> APIRouter:
 
 def _consents(may_file: May, may_read: May) -> APIRouter:
     """``/fhir/Consent``."""
-    router = APIRouter(prefix="/fhir/Consent")
+    router = APIRouter(prefix="/fhir/Consent", dependencies=[Depends(json_is_taken)])
     filer, reader = Depends(may_file), Depends(may_read)
 
     def filed(

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from broker import edge
 from broker.consent import schemas, service
 from broker.consent.errors import NoSuchConsent, NoSuchSubscription, NotTheOperation, SearchNotServed
-from broker.consent.http import FHIR_JSON, PARAMETERS, Body, Form, May, base, form_pairs, keys, pairs, read
+from broker.consent.http import FHIR_JSON, PARAMETERS, Body, Form, May, base, form_pairs, json_is_taken, keys, pairs, read
 from broker.consent.provenance import provenance_of
 from broker.consent.references import canonical, canonical_uuid
 from broker.database import SessionDep
@@ -47,7 +47,7 @@ def _values(given: list[tuple[str, str]], allowed: frozenset[str]) -> dict[str, 
 
 def build_router(may_write: May, may_read: May) -> APIRouter:
     """The routes. ``may_write`` and ``may_read`` are dependencies that give the person who calls, or raise."""
-    router = APIRouter(prefix="/fhir")
+    router = APIRouter(prefix="/fhir", dependencies=[Depends(json_is_taken)])
     writer, reader = Depends(may_write), Depends(may_read)
 
     def record_disclosure(request: Request, session: SessionDep, body: Body, caller: PersonCaller = writer) -> Response:

@@ -31,6 +31,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/consultations", N_("Consultations"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.AUDITOR)),
     Entry("/console/consent", N_("Ask a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/patient-code", N_("Code for a patient"), action=Action.CONSENT_WRITE),
+    Entry("/console/explain", N_("Consents explained"), action=Action.CONSENT_READ),
+    Entry("/console/withdrawals", N_("Withdrawals")),
     Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ, group=N_("Look back")),
     Entry("/console/events", N_("Events"), action=Action.LOG_READ),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),

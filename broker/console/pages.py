@@ -58,6 +58,7 @@ DONE = {
     "consent-filed": N_("The consent is on file and in force."),
     "consent-refused": N_("The refusal is on record. The same is not asked again for a while."),
     "consent-withdrawn": N_("Withdrawn. From this moment nothing is shared under this consent any more."),
+    "withdrawal-acknowledged": N_("Acknowledged. Your answer is on record."),
     "feedback": N_("Thank you: your feedback is on record."),
     "booked": N_("Booked. The consultant is asked to confirm."),
     "consultation-confirm": N_("Confirmed."),

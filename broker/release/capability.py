@@ -9,6 +9,7 @@ from typing import Any
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
 from broker import __version__
+from broker.consent import service as consent
 from broker.release.filters import SEARCHABLE
 
 _KINDS = {"code": "token", "token": "token", "date": "date"}
@@ -93,7 +94,7 @@ def statement(base_url: str, types: Iterable[str]) -> bytes:
                         }
                     ],
                 },
-                "resource": [*(_resource(name) for name in types), _GROUP],
+                "resource": [*(_resource(name) for name in types), _GROUP, *consent.capability()],
                 "operation": [{"name": "export", "definition": _EXPORT}],
             }
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.errors import BrokerError, Malformed, NotAuthenticated, Unavailable
+from broker.errors import BrokerError, Malformed, NotAcceptable, NotAuthenticated, Unavailable
 from broker.release.answers import Kind, Refusal
 
 
@@ -33,16 +33,6 @@ class QueryNotServed(Malformed):
     zh = "不支持该查询。"
     help_en = "See /fhir/metadata for the parameters of each type; one patient for each query."
     help_zh = "各类型支持的参数见 /fhir/metadata，每次查询限一名患者。"
-
-
-class NotAcceptable(BrokerError):
-    """Only FHIR R4 as JSON is served."""
-
-    status = 406
-    code = "not-acceptable"
-    zh = "仅提供 JSON 格式的 FHIR R4 数据。"
-    help_en = "Send Accept: application/fhir+json, and no _format or _format=json."
-    help_zh = "请发送 Accept: application/fhir+json，不使用 _format 或使用 _format=json。"
 
 
 class TokenNotUsable(NotAuthenticated):

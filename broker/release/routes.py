@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from broker import clock, edge, errors, metrics
 from broker.fhir import definitions
+from broker.fhir.negotiation import strictly, takes_json
 from broker.fhir.parse import read_json
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
@@ -31,7 +32,6 @@ from broker.release.capability import statement
 from broker.release.delivery import deliver
 from broker.release.errors import TokenNotUsable, of_refusal
 from broker.release.matching import no_match, wanted_match
-from broker.release.negotiation import strictly, takes_json
 from broker.release.once import Once, key_of
 from broker.release.service import Ask, Parts
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from broker.identity.roles import Role
 from tests.factories import consent as factory
 from tests.factories import identity
@@ -146,7 +148,7 @@ def test_only_fhir_json_is_read(client):
 
 OUTSIDE = (
     "", "status=active", "patient=p1&patient=p1", "patient=p1&_include=Consent:actor", "patient:identifier=x&patient.identifier=x",
-    "patient=p1&date=soon", "patient=p1&_count=-1", "patient=p1&_format=xml", "patient=", "patient=p1&_elements=id", "patient=%FF",
+    "patient=p1&date=soon", "patient=p1&_count=-1", "patient=", "patient=p1&_elements=id", "patient=%FF",
     "patient=p1&", "_id=a&_has:Consent:x=1", "patient=%00", "patient=p1&_count=1&_count=2", "patient=p1&%C3%BC=1",
 )  # fmt: skip
 
@@ -181,3 +183,17 @@ def test_unknown_and_unreadable_ids_look_alike(client):
     known = outcome(client.get("/fhir/Consent/00000000-0000-4000-8000-000000000000"), 404)
     for consent_id in ("x", "$fileConsent", "%7B00000000-0000-4000-8000-000000000000%7D"):
         assert outcome(client.get(f"/fhir/Consent/{consent_id}"), 404) == known
+
+
+@pytest.mark.parametrize("path", ["?patient=p1", "/{id}", "/{id}/_history", "/{id}/_history/1"])
+def test_iti_108_serves_json_and_says_406_to_anything_else(client, path):
+    """IHE PCF ITI-108; R4 http.html#mime-type: ``_format`` goes before Accept."""
+    made = post(client, "", json.dumps(factory.sharing()).encode()).headers["location"].split("/Consent/")[1].partition("/")[0]
+    address = f"/fhir/Consent{path.format(id=made)}"
+    mark = "&" if "?" in address else "?"
+    for taken in ("application/fhir+json", "*/*", "application/json;q=0.5, application/fhir+xml"):
+        assert client.get(address, headers={"Accept": taken}).status_code == 200
+    outcome(client.get(address, headers={"Accept": "application/fhir+xml"}), 406)
+    assert client.get(f"{address}{mark}_format=json", headers={"Accept": "application/fhir+xml"}).status_code == 200
+    for form in ("xml", "application/fhir%2Bxml", "ttl", ""):
+        outcome(client.get(f"{address}{mark}_format={form}"), 406)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.fhir.negotiation import takes_json
 from broker.release import pacing
 from broker.release.answers import Kind, Ready
-from broker.release.negotiation import takes_json
 
 
 @given(st.floats(0, 60), st.floats(0.001, 1))
