@@ -117,16 +117,20 @@ def build_router(may_write: May, may_read: May, wording: Wording) -> APIRouter:
         purpose: Annotated[str, Query(max_length=64)],
         recipient: Annotated[str | None, Query(max_length=64)] = None,
         resource: Annotated[str | None, Query(max_length=140)] = None,
+        requester: Annotated[UUID | None, Query(description="Account of the person who would apply")] = None,
         at: Annotated[Moment | None, Query()] = None,
         caller: PersonCaller = reader,
     ) -> dict[str, Any]:
-        """Which resources a recipient could see and which not, each with the provision that says so; or, for one resource, who could see it."""
+        """Which resources a recipient could see and which not, each with the provision that says so; or, for one resource, who could see it.
+
+        Without ``requester`` nobody in particular applies, so that no permit of a person speaks.
+        """
         moment = at or clock.now()
         who: dict[str, Any] = {"patient": _patient(patient), "purpose": _purpose(purpose), "at": moment, "actor": caller.actor}
         if (recipient is None) == (resource is None):
             raise NotAnAnswer(problems=(Problem("/recipient", "one-of", "Name a recipient or a resource, and not both."),))
         if recipient is not None:
-            return schemas.explained_shown(explaining.explain(session, keys(request), recipient=recipient, **who))
+            return schemas.explained_shown(explaining.explain(session, keys(request), recipient=recipient, requester=requester, **who))
         named = canonical(resource)
         if named is None:
             raise NoSuchConsent

@@ -96,10 +96,13 @@ def explain(
     """Which resources the organisation could see for the purpose, so far as consents go, on the application of this person or of
     nobody in particular. Looking is recorded.
 
-    ``patient`` is a FHIR Reference. Raises NoSuchConsent for a patient who isn't known, and identity's UnknownOrganization.
+    ``patient`` is a FHIR Reference. Raises NoSuchConsent for a patient who isn't known, and identity's UnknownOrganization and
+    UnknownPerson.
     """
     patient_key = _patient(session, keys, patient)
     vault = records.open_vault(session, keys, patient_key)
+    if requester is not None:
+        identity.person(session, requester)
     asker = asker_of(session, recipient, requester, at)
     residuals, use = settle(session, keys, in_force(session, vault), use_of(session, recipient, purpose, at), asker)
     stored, whole = records.all_of(session, vault, MOST)

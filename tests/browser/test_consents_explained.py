@@ -43,13 +43,13 @@ def test_who_could_see_what_and_which_provision_says_so(chromium, story, shared,
         assert "Consent.provision" in page.inner_text("main")
         assert page.locator("tbody .badge.good").count() > 3
         desk.look("explain-seen")
-        desk.press("tr:has(.badge.good) button[name=resource]")
+        desk.press("tbody tr:has(.badge.good) button[name=resource]")
         good, every = page.locator("tbody tr .badge.good").count(), page.locator("tbody tr").count()
         assert 2 <= good < every, "the hospital with its departments, and nobody else"
         desk.look("explain-resource")
         refusal = sharing_consent(PATIENT, "shengli", at=clock.now())
         refusal["provision"] = {"type": "deny", "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]}
-        page.locator("details summary").first.click()
+        page.locator("form.act details summary").first.click()
         page.fill("#f-consent", json.dumps(refusal))
         desk.press("button[value=foresee]")
         assert page.locator("tbody tr .badge.bad").count() > 1

@@ -363,3 +363,16 @@ def test_withdrawing_asks_for_nothing_but_the_consent(client, stored):
     assert client.post(f"/api/v1/consents/{consent}/withdraw").status_code == 200
     assert client.get(f"/fhir/Consent/{consent}").json()["status"] == "inactive"
     assert service.background()
+
+
+def test_explaining_asks_for_the_person_who_would_apply(client, stored, database, keys):
+    """Decision 0023: a permit of a person speaks for nobody else."""
+    with database.transaction() as session:
+        doctor, other = (str(identity.person(session, organization_id="shengli-cardiology").id) for _ in range(2))
+        factory.file(session, keys, factory.consent(factory.provision("permit", factory.actors(f"Practitioner/{doctor}"))))
+    address = "/api/v1/consents/explain?patient=p1&recipient=shengli-cardiology&purpose=TREAT"
+    said = {name: client.get(f"{address}&requester={who}").json()["base"] for name, who in (("doctor", doctor), ("other", other))}
+    assert said == {"doctor": "permit", "other": "silent"}
+    assert client.get(address).json()["base"] == "silent"
+    assert client.get(f"{address}&requester=00000000-0000-0000-0000-000000000000").status_code == 404
+    assert client.get(f"{address}&requester=x").status_code == 422

@@ -57,6 +57,7 @@ def process(story, folder, url):
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")} | {
         "BROKER_VAR": str(folder), "BROKER_DATABASE_URL": url, "BROKER_BASE_URL": story.base_url, "BROKER_HOSPITAL": "renhe",
+        "BROKER_SECOND_FACTOR_ROLES": "none",
     }  # fmt: skip
     command = [sys.executable, "-W", "ignore", "-m", "broker.cli", "serve", "--port", str(port)]
     running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
