@@ -90,7 +90,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         more: dict[str, Any] = {"at": clock.now(), "actor": who.caller.actor}
         if form.one("resource"):
             resource = form.one("resource")
-            seers = consent.who_could_see(session, desk.keys, patient=patient, resource=resource, purpose=purpose, **more)
+            every = consent.who_could_see(session, desk.keys, patient=patient, resource=resource, purpose=purpose, **more)
+            seers = sorted(every, key=lambda one: list(EFFECTS).index(one.judged.effect.value))
             return {"seers": (_resource(spoken, resource), [(names[one.organization], _judged(spoken, one.judged)) for one in seers])}
         if recipient not in names:
             raise Invalid(problems=(Problem("/recipient", "required", "Choose a recipient."),))
@@ -156,7 +157,8 @@ def _judged(spoken: str, one: Any) -> dict[str, Any]:
     """One resource with what decides about it."""
     return {
         "reference": one.resource, "what": _resource(spoken, one.resource), "date": one.date or "–", "effect": _effect(spoken, one.effect.value),
-        "reason": said(spoken, REASONS[one.reason]), "consent": one.consent, "provision": one.provision, "notes": one.notes,
+        "reason": said(spoken, REASONS[one.reason]), "provision": one.provision, "notes": one.notes,
+        "consent": said(spoken, N_("this consent")) if one.consent == "new" else one.consent,
     }  # fmt: skip
 
 

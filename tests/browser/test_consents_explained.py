@@ -72,7 +72,7 @@ def test_a_withdrawal_is_acknowledged_by_whoever_received_data(chromium, story, 
         assert page.locator("[role=status]").count() == 1
         assert page.locator(".badge.good").count() == 1
     with at(chromium, story.base_url, "en") as desk:
-        page = desk.sign_in("wang.fang", story.cast.passwords["wang.fang"])
+        page = desk.sign_in("he.wenbo", story.cast.passwords["he.wenbo"])
         desk.open("/console/withdrawals")
         assert page.locator(".badge").count() == 0, "it is nobody else's to see"
         page = desk.sign_in("deng.li", story.cast.passwords["deng.li"])
