@@ -266,6 +266,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         purposes=purposes,
         lawful_bases=bases,
         reasons=policy.reasons(),
+        policies=lambda: installation.engine.policies,
         wording=consent_wording(catalogue),
     )
 

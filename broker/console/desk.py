@@ -14,7 +14,7 @@ from broker.applications.service import Means, Preview
 from broker.consent.service import Wording
 from broker.crypto import Keys
 from broker.database import Database
-from broker.policy.service import Catalogue, Text
+from broker.policy.service import Catalogue, PolicySet, Text
 from broker.settings import Settings
 
 
@@ -40,3 +40,4 @@ class Desk:
     lawful_bases: Mapping[str, Text]
     reasons: Mapping[str, Text]
     wording: Wording
+    policies: Callable[[], PolicySet]  #: the policies that decide now

@@ -76,6 +76,10 @@ DONE = {
     "signed": N_("Signed. What was signed can't be changed any more."),
     "access-begun": N_("Asked. Heads and information managers are told; what nobody answers for is revoked."),
     "answered-access": N_("Your answers are on record. What is to be revoked goes tonight."),
+    "policy-check": N_("Tested, and asked the questions of the past."),
+    "policy-approve": N_("Approved. It decides from the moment named below."),
+    "policy-withdraw": N_("Given up. It is kept, and decides nothing."),
+    "policy-bring-back": N_("Brought back. It decides again in a few seconds."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }

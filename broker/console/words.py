@@ -202,6 +202,28 @@ DEMAND = {
 WAY = {"mail": N_("Mail"), "webhook": N_("Webhook")}
 LACKING = {"missing": N_("not entered"), "expired": N_("run out")}
 
+REVISION = {
+    "draft": N_("Draft"),
+    "tested": N_("Tested"),
+    "replayed": N_("Waits for a colleague"),
+    "approved": N_("Approved"),
+    "withdrawn": N_("Given up"),
+}
+#: What is done to an element before it leaves.
+TRANSFORM = {
+    "remove": N_("removed"),
+    "keep_first": N_("in part"),
+    "pseudonym": N_("pseudonym"),
+    "year": N_("year alone"),
+    "month": N_("month alone"),
+    "age_band": N_("age band"),
+    "region": N_("region alone"),
+    "bucket": N_("in steps"),
+    "shift": N_("dates moved"),
+    "drop_text": N_("without free text"),
+    "mask": N_("masked"),
+}
+
 #: Every table by the name under which pages ask.
 TABLES = MappingProxyType(
     {
@@ -239,12 +261,15 @@ TABLES = MappingProxyType(
         "right": RIGHT,
         "right_answer": RIGHT_ANSWER,
         "right_outcome": RIGHT_OUTCOME,
+        "revision": REVISION,
+        "transform": TRANSFORM,
     }
 )
 
 #: How a badge looks; the word in it says the same without colour.
 TONES = MappingProxyType(
     {
+        "tested": "waiting", "replayed": "waiting",
         "draft": "quiet", "withdrawn": "quiet", "expired": "quiet", "closed": "quiet", "routine": "quiet",
         "submitted": "waiting", "endorsed": "waiting", "returned": "waiting", "awaiting": "waiting", "partial": "waiting", "urgent": "waiting",
         "answered": "good", "approved": "good", "active": "good", "permit": "good", "sent": "good",

@@ -6,17 +6,16 @@ has a colleague approve it. What R4 makes mandatory, and whom a resource is abou
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlmodel import Session, col, select
 
 from broker.applications.models import Assessment, PatientAssessment
 from broker.crypto import Keys
 from broker.feedback.models import Feedback
+from broker.governance.narrowing import Kept, narrowed
 from broker.governance.replay import questions
 from broker.policy.service import PolicySet
 
@@ -103,17 +102,6 @@ def _unused(policies: PolicySet, seen: _Seen) -> set[str]:
 
 
 def _narrower(policies: PolicySet, name: str, unused: tuple[str, ...]) -> dict[str, str]:
-    profile: dict[str, Any] = json.loads(json.dumps(policies.data["profiles"][name]))
-    left = set(unused)
-    for kind, row in profile["types"].items():
-        kept = [element for element in row["elements"].split(" ") if f"{kind}.{element}" not in left]
-        row["elements"] = " ".join(kept)
-        row["transforms"] = [each for each in row["transforms"] if any(_touch(element, each["path"]) for element in kept)]
-    if profile == policies.data["profiles"][name]:
-        return {}
-    return {f"data/profiles/{name}.json": json.dumps(profile, ensure_ascii=False, indent=2) + "\n"}
-
-
-def _touch(element: str, path: str) -> bool:
-    """Whether one is the other, or a part of it."""
-    return f"{element}.".startswith(f"{path}.") or f"{path}.".startswith(f"{element}.")
+    profile = policies.data["profiles"][name]
+    has = {f"{kind}.{element}" for kind, row in profile["types"].items() for element in row["elements"].split(" ")}
+    return narrowed(policies.data, name, Kept(has - {*unused}, profile["channels"], {}))

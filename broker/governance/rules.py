@@ -116,6 +116,50 @@ def _profile(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines + ([f"changes {', '.join(rest)}"] if rest else [])
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a draft changes at one place of a profile. ``kind``: a resource type, or "" for what holds of all of them."""
+
+    profile: str
+    kind: str
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+    fields: tuple[tuple[str, Any, Any], ...] = ()  #: name, before, after
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """What a draft changes in the profiles that both have, for people to read; :func:`differences` names the rest."""
+    found = []
+    for name in sorted(before["profiles"].keys() & after["profiles"].keys()):
+        old, new = before["profiles"][name], after["profiles"][name]
+        for kind in sorted(old["types"].keys() | new["types"].keys()):
+            had, has = _elements(old, kind), _elements(new, kind)
+            rest = tuple((key, value, new["types"][kind][key]) for key, value in old["types"].get(kind, {}).items() if kind in new["types"])
+            fields = tuple(each for each in rest if each[0] != "elements" and each[1] != each[2])
+            if had != has or fields:
+                found.append(Change(name, kind, tuple(sorted(had - has)), tuple(sorted(has - had)), fields))
+        flat, now = _flat(old), _flat(new)
+        fields = tuple((key, flat.get(key), now.get(key)) for key in sorted(flat.keys() | now.keys()) if flat.get(key) != now.get(key))
+        if fields:
+            found.append(Change(name, "", fields=fields))
+    return found
+
+
+def _elements(profile: Mapping[str, Any], kind: str) -> set[str]:
+    row = profile["types"].get(kind)
+    return set() if row is None else set(row["elements"].split(" "))
+
+
+def _flat(profile: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in profile.items():
+        if key in ("limits", "lookback_days"):
+            flat |= {f"{key}.{name}": each for name, each in value.items()}
+        elif key != "types":
+            flat[key] = value
+    return flat
+
+
 def _changed(old: Any, new: Any) -> set[str]:
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return {"all"}

@@ -15,15 +15,21 @@ from broker.errors import Problem
 from broker.governance import canaries
 from broker.governance.errors import DraftInvalid, NoSuchRevision, OwnDraft, RevisionMoveNotAllowed, TooSoon
 from broker.governance.lifecycle import Action, State, after
+from broker.governance.narrowing import Kept, narrowed, needed
+from broker.governance.proposals import proposals
 from broker.governance.replay import replayed
-from broker.governance.rules import differences
+from broker.governance.rules import Change, differences
+from broker.governance.rules import changes as changes_of
 from broker.identity.access import PersonCaller
 from broker.policy import service as policy
 from broker.policy.errors import PolicyUnusable
 from broker.policy.models import PolicyActivation, PolicyRevision
 from broker.policy.service import PolicySet
 
-__all__ = ["activations", "approve", "bring_back", "differing", "draft", "files", "many", "one", "replay", "replayed", "run_tests", "withdraw"]
+__all__ = [
+    "Kept", "activations", "approve", "bring_back", "changes", "differing", "draft", "files", "many", "narrowed", "needed", "one", "proposals",
+    "replay", "replayed", "run_tests", "withdraw",
+]  # fmt: skip
 
 #: Seconds from the approval until a revision decides at the earliest: by then every process has read the schedule.
 _NOTICE = timedelta(seconds=policy.NOTICE)
@@ -194,6 +200,11 @@ def differing(session: Session, row: PolicyRevision) -> list[str]:
         return []
     before, now = policy.kept(session, row.based_on), policy.kept(session, row.revision)
     return [*differences(before.data, now.data), *(f"{path}: Rego" for path in row.changed if path.endswith(".rego"))]
+
+
+def changes(session: Session, row: PolicyRevision) -> list[Change]:
+    """The same for the profiles alone, in parts that can be shown to people who read no tables."""
+    return [] if not row.based_on else changes_of(policy.kept(session, row.based_on).data, policy.kept(session, row.revision).data)
 
 
 def _locked(session: Session, revision: str) -> PolicyRevision:
