@@ -10,9 +10,7 @@ from typing import Any
 from broker.console import vocabulary, words
 from broker.console.element_words import STEPS
 from broker.console.language import N_, said
-from broker.governance.proposals import Proposal
-from broker.governance.rules import Change, Outcome
-from broker.governance.service import needed
+from broker.governance.service import Change, Outcome, Proposal, needed
 from broker.policy.service import Text
 
 #: Fields of the form, which are where the days stand in a profile.

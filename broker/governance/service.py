@@ -16,9 +16,9 @@ from broker.governance import canaries
 from broker.governance.errors import DraftInvalid, NoSuchRevision, OwnDraft, RevisionMoveNotAllowed, TooSoon
 from broker.governance.lifecycle import Action, State, after
 from broker.governance.narrowing import Kept, narrowed, needed
-from broker.governance.proposals import proposals
+from broker.governance.proposals import Proposal, proposals
 from broker.governance.replay import replayed
-from broker.governance.rules import Change, differences
+from broker.governance.rules import Change, Outcome, differences
 from broker.governance.rules import changes as changes_of
 from broker.identity.access import PersonCaller
 from broker.policy import service as policy
@@ -27,7 +27,7 @@ from broker.policy.models import PolicyActivation, PolicyRevision
 from broker.policy.service import PolicySet
 
 __all__ = [
-    "Kept", "activations", "approve", "bring_back", "changes", "differing", "draft", "files", "many", "narrowed", "needed", "one", "proposals",
+    "Change", "Kept", "Outcome", "Proposal", "activations", "approve", "bring_back", "changes", "differing", "draft", "files", "many", "narrowed", "needed", "one", "proposals",
     "replay", "replayed", "run_tests", "withdraw",
 ]  # fmt: skip
 
