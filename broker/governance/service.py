@@ -27,8 +27,8 @@ from broker.policy.models import PolicyActivation, PolicyRevision
 from broker.policy.service import PolicySet
 
 __all__ = [
-    "Change", "Kept", "Outcome", "Proposal", "activations", "approve", "bring_back", "changes", "differing", "draft", "files", "many", "narrowed", "needed", "one", "proposals",
-    "replay", "replayed", "run_tests", "withdraw",
+    "Change", "Kept", "Outcome", "Proposal", "activations", "approve", "bring_back", "changes", "differing", "draft",
+    "files", "many", "narrowed", "needed", "one", "proposals", "replay", "replayed", "run_tests", "withdraw",
 ]  # fmt: skip
 
 #: Seconds from the approval until a revision decides at the earliest: by then every process has read the schedule.
