@@ -1,6 +1,6 @@
 """What can go wrong with a page and nowhere else, in both languages."""
 
-from broker.errors import Forbidden, NotAuthenticated
+from broker.errors import Forbidden, NotAuthenticated, NotFound
 
 
 class SignInFirst(NotAuthenticated):
@@ -28,3 +28,10 @@ class PatientSignInFirst(SignInFirst):
     zh = "请输入在服务台领取的一次性验证码。"
     help_en = "Ask for a code at the desk; it is good for fifteen minutes."
     help_zh = "请到服务台领取验证码，15 分钟内有效。"
+
+
+class NoSuchProfile(NotFound):
+    """There is no such least-necessary list."""
+
+    code = "policy-profile-unknown"
+    zh = "没有这份最小必要清单。"

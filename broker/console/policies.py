@@ -16,9 +16,10 @@ from broker import clock
 from broker.console import policy_words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
+from broker.console.errors import NoSuchProfile
 from broker.console.pages import Pages, to
 from broker.database import SessionDep
-from broker.errors import BrokerError, Invalid, Malformed, NotFound, Problem
+from broker.errors import BrokerError, Invalid, Malformed, Problem
 from broker.governance import service as governance
 from broker.identity import service as identity
 from broker.identity.access import Action
@@ -29,13 +30,6 @@ Writer = Annotated[Visitor, Depends(require(Action.POLICY_WRITE))]
 
 #: Decisions of the past that a draft is asked again from these pages, the newest; the API takes more.
 _REPLAYED = 5_000
-
-
-class NoSuchProfile(NotFound):
-    """There is no such profile."""
-
-    code = "policy-profile-unknown"
-    zh = "没有这份最小必要清单。"
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
