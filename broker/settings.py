@@ -20,6 +20,7 @@ SECRETS = (
     "database_admin_url",
     "database_log_url",
     "key_encryption_key",
+    "blinding_key",
     "token_signing_key",
     "log_signing_key",
     "opa_token",
@@ -29,6 +30,7 @@ SECRETS = (
     "smtp_password",
     "metrics_token",
     "sso_client_secret",
+    "key_provider_token",
 )
 
 #: The roles of ``identity.roles``, which lies above: a misspelt one must not leave a role without its second factor.
@@ -56,14 +58,30 @@ class Settings(BaseSettings):
     base_url: str = Field("http://127.0.0.1:8000", description="Address under which clients reach the broker; issuer and audience of its tokens.")
     key_encryption_key: SecretStr | None = Field(
         None,
-        description="The key that wraps every patient's data key: 32 bytes as 64 hex digits. Unset: created once under BROKER_VAR/keys, mode 0600.",
+        description="The key that wraps every patient's data key: 32 bytes as 64 hex digits. Several on a line each while one follows another: "
+        "the first wraps, all open. Unset: created once under BROKER_VAR/keys, mode 0600.",
+    )
+    blinding_key: SecretStr | None = Field(
+        None,
+        description="The key behind the blinded names of patients and the seals of what people write: 64 hex digits. It stays for ever. "
+        "Unset: created once under BROKER_VAR/keys with the key-encryption key; where that one is given, the first stands for both.",
     )
     token_signing_key: SecretStr | None = Field(
-        None, description="Private P-256 key (PEM) that signs access tokens (ES256). Unset: created once under BROKER_VAR/keys, mode 0600."
+        None,
+        description="Private P-256 key (PEM) that signs access tokens (ES256). Several one after the other while one follows another: "
+        "the first signs, all are published. Unset: created once under BROKER_VAR/keys, mode 0600.",
     )
     log_signing_key: SecretStr | None = Field(
-        None, description="Private Ed25519 key (PEM) that signs log checkpoints. Unset: created once under BROKER_VAR/keys, mode 0600."
+        None,
+        description="Private Ed25519 key (PEM) that signs log checkpoints. Several one after the other while one follows another: each signs. "
+        "Unset: created once under BROKER_VAR/keys, mode 0600.",
     )
+    key_provider: str | None = Field(
+        None,
+        description="Who is asked at start for those of the four keys that are not given: `command:PROGRAM`, run with the key's name, or an https "
+        "address under which it lies. Unset: files under BROKER_VAR/keys.",
+    )
+    key_provider_token: SecretStr | None = Field(None, description="Bearer token for the address of BROKER_KEY_PROVIDER.")
     hospital: str = Field(
         "hospital",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",

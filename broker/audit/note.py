@@ -98,24 +98,26 @@ class Verifier:
         return verifier
 
 
-def sign_note(text: str, name: str, key: Ed25519PrivateKey) -> str:
-    """The note: text, blank line, and one signature line. ``text`` ends in a newline."""
+def sign_note(text: str, name: str, *keys: Ed25519PrivateKey) -> str:
+    """The note: text, blank line, and one signature line for each key. ``text`` ends in a newline."""
     _check_characters(text)
-    if not text.endswith("\n"):
-        raise NoteInvalid("a note's text ends in a newline")
-    verifier = Verifier.of(name, key)
-    return f"{text}\n— {name} {to_base64(verifier.key_id + key.sign(text.encode()))}\n"
+    if not text.endswith("\n") or not keys:
+        raise NoteInvalid("a note's text ends in a newline, and somebody signs it")
+    lines = [f"— {name} {to_base64(Verifier.of(name, key).key_id + key.sign(text.encode()))}\n" for key in keys]
+    return f"{text}\n{''.join(lines)}"
 
 
-def open_note(note: str, verifier: Verifier) -> str:
-    """The text of a note that this key signed. Signatures of keys that are not known are passed over.
+def open_note(note: str, *verifiers: Verifier) -> str:
+    """The text of a note that one of these keys signed. Signatures of keys that are not known are passed over.
 
-    Raises NoteInvalid for a wrong form, SignatureInvalid when the key did not sign it or a signature of it fails.
+    Raises NoteInvalid for a wrong form, SignatureInvalid when none of the keys signed it or a signature of one of them fails.
     """
     text, lines = split_note(note)
+    known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     signed = False
     for name, key_id, signature in lines:
-        if (name, key_id) != (verifier.name, verifier.key_id):
+        verifier = known.get((name, key_id))
+        if verifier is None:
             continue
         try:
             Ed25519PublicKey.from_public_bytes(verifier.public_key).verify(signature, text.encode())
@@ -171,9 +173,9 @@ class Checkpoint:
         """The three lines that are signed."""
         return f"{self.origin}\n{self.size}\n{to_base64(self.root)}\n"
 
-    def signed(self, key: Ed25519PrivateKey) -> str:
-        """The checkpoint as a note, signed under its origin."""
-        return sign_note(self.text, self.origin, key)
+    def signed(self, *keys: Ed25519PrivateKey) -> str:
+        """The checkpoint as a note, signed under its origin by each of these keys."""
+        return sign_note(self.text, self.origin, *keys)
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
@@ -192,12 +194,13 @@ class Checkpoint:
         return cls(lines[0], int(lines[1]), root)
 
     @classmethod
-    def opened(cls, note: str, verifier: Verifier) -> Checkpoint:
-        """The checkpoint of a note that the log signed under its own origin. Raises NoteInvalid or SignatureInvalid."""
-        checkpoint = cls.parse(open_note(note, verifier))
-        if checkpoint.origin != verifier.name:
+    def opened(cls, note: str, *verifiers: Verifier) -> Checkpoint:
+        """The checkpoint of a note that one of a log's keys signed under the log's own origin. Raises NoteInvalid or SignatureInvalid."""
+        origin = note.partition("\n")[0]
+        named = [verifier for verifier in verifiers if verifier.name == origin]
+        if not named and any(line[0] == verifier.name for line in split_note(note)[1] for verifier in verifiers):
             raise NoteInvalid("the origin is another log's")
-        return checkpoint
+        return cls.parse(open_note(note, *named))
 
 
 def decode(data: bytes) -> str:

@@ -54,13 +54,18 @@ def _signing_key(pem: bytes) -> ECKey:
 
 
 def signing_key(keys: Keys) -> ECKey:
-    """The private key of tokens. Its kid is its RFC 7638 thumbprint."""
-    return _signing_key(keys.token_signing_pem)
+    """The private key that signs tokens. Its kid is its RFC 7638 thumbprint."""
+    return _signing_key(keys.token_signing_pems[0])
+
+
+def believed_keys(keys: Keys) -> dict[str, ECKey]:
+    """The keys whose tokens are good, by kid: the one that signs, one that signed until lately, one that will sign soon."""
+    return {str(key.kid): key for key in map(_signing_key, keys.token_signing_pems)}
 
 
 def public_jwks(keys: Keys) -> dict[str, Any]:
-    """What ``/oauth2/jwks`` serves: the public half, by which anybody can check our tokens."""
-    return {"keys": [signing_key(keys).as_dict(private=False)]}
+    """What ``/oauth2/jwks`` serves: the public halves, by which anybody can check our tokens."""
+    return {"keys": [key.as_dict(private=False) for key in believed_keys(keys).values()]}
 
 
 def new_jti() -> str:
@@ -145,13 +150,14 @@ _remembered = _Remembered(REMEMBERED)
 
 def verified(token: str, keys: Keys, settings: Settings) -> dict[str, Any] | NotOurs:
     """The claims of a token that we signed, for our API, that has not run out; else why not (RFC 9068 4)."""
-    key = signing_key(keys)
+    believed = believed_keys(keys)
     if not token.isascii():
         return NotOurs("token-unreadable")
-    name = sha256(f"{key.kid}\n{issuer(settings)}\n{token}".encode()).digest()
+    # Who believes other keys remembers apart: a retired key's tokens end with it.
+    name = sha256(f"{' '.join(believed)}\n{issuer(settings)}\n{token}".encode()).digest()
     content = _remembered.get(name)
     if content is None:
-        fresh = _checked(token, key, settings)
+        fresh = _checked(token, believed, settings)
         if isinstance(fresh, NotOurs):
             return fresh
         content = fresh
@@ -162,7 +168,7 @@ def verified(token: str, keys: Keys, settings: Settings) -> dict[str, Any] | Not
     return content
 
 
-def _checked(token: str, key: ECKey, settings: Settings) -> dict[str, Any] | NotOurs:
+def _checked(token: str, believed: Mapping[str, ECKey], settings: Settings) -> dict[str, Any] | NotOurs:
     try:
         unverified = jose.read(token)
     except jose.TokenUnreadable:
@@ -170,7 +176,8 @@ def _checked(token: str, key: ECKey, settings: Settings) -> dict[str, Any] | Not
     header, content = unverified.header, unverified.claims
     # Exactly our algorithm, kind and key: an assertion, an ID token or a token that names another key is not asked further.
     kind = header.get("typ")
-    if header.get("alg") != ALGORITHM or header.get("kid") != key.kid or not isinstance(kind, str) or kind.lower() not in _TYPES:
+    key = believed.get(str(header.get("kid")))
+    if key is None or header.get("alg") != ALGORITHM or not isinstance(kind, str) or kind.lower() not in _TYPES:
         return NotOurs("token-signature")
     if header.keys() - {"alg", "kid", "typ"}:
         return NotOurs("token-signature")

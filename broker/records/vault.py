@@ -16,6 +16,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -29,7 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from broker.crypto import KEY_BYTES, NONCE_BYTES, Keys, KeyUnusable, seal, unseal
+from broker.crypto import KEK_ID_BYTES, KEY_BYTES, NONCE_BYTES, Keys, KeyUnusable, seal, unseal
 from broker.records.errors import RecordUnreadable
 
 #: Written before each zstd frame: which dictionary made it. Old ones stay readable for ever; see docs/decisions/0005.
@@ -181,17 +182,45 @@ def _id_place(patient_key: UUID) -> bytes:
     return b"fhir-id|" + patient_key.bytes
 
 
+#: Before a wrapped key that says by which key-encryption key it was wrapped. One without is from before keys could change.
+_WRAPPED = b"\x01"
+_BARE_BYTES = NONCE_BYTES + KEY_BYTES + 16
+_HEAD_BYTES = len(_WRAPPED) + KEK_ID_BYTES
+
+
+def wrapped_by(kek_id: bytes) -> bytes:
+    """How a key begins that was wrapped by this key-encryption key."""
+    return _WRAPPED + kek_id
+
+
+def wrap(keys: Keys, patient_key: UUID, data_key: bytes) -> bytes:
+    """A data key as it is stored: ``1 · id of the key-encryption key (8 bytes) · nonce · sealed``."""
+    return wrapped_by(next(iter(keys.keks))) + seal(keys.kek, data_key, _key_place(patient_key))
+
+
+def unwrapped(keys: Keys, patient_key: UUID, wrapped_key: bytes) -> bytes:
+    """The data key. Raises KeyUnusable."""
+    if len(wrapped_key) == _BARE_BYTES:
+        for kek in keys.keks.values():
+            with suppress(KeyUnusable):
+                return unseal(kek, wrapped_key, _key_place(patient_key))
+    kek = keys.keks.get(wrapped_key[len(_WRAPPED) : _HEAD_BYTES]) if wrapped_key.startswith(_WRAPPED) else None
+    if kek is None:
+        raise KeyUnusable("no key-encryption key at hand opens this")
+    return unseal(kek, wrapped_key[_HEAD_BYTES:], _key_place(patient_key))
+
+
 def new_vault(keys: Keys, patient_key: UUID, fhir_id: str) -> tuple[Vault, bytes, bytes]:
     """A fresh data key: the vault, the wrapped key and the sealed FHIR id to store."""
     data_key = os.urandom(KEY_BYTES)
     vault = Vault(patient_key, data_key, fhir_id)
-    return vault, seal(keys.kek, data_key, _key_place(patient_key)), seal(data_key, fhir_id.encode(), _id_place(patient_key))
+    return vault, wrap(keys, patient_key, data_key), seal(data_key, fhir_id.encode(), _id_place(patient_key))
 
 
 def unwrap(keys: Keys, patient_key: UUID, wrapped_key: bytes, fhir_id_sealed: bytes, epoch: int) -> Vault:
     """The vault of a stored patient. Raises RecordUnreadable when the key-encryption key is another or the row was changed."""
     try:
-        data_key = unseal(keys.kek, wrapped_key, _key_place(patient_key))
+        data_key = unwrapped(keys, patient_key, wrapped_key)
         fhir_id = unseal(data_key, fhir_id_sealed, _id_place(patient_key)).decode()
     except KeyUnusable as error:
         raise RecordUnreadable from error
