@@ -36,6 +36,7 @@ from broker.identity.routes import build_router as identity_router
 from broker.incidents import service as incidents
 from broker.incidents.routes import build_case_router as cases_router
 from broker.incidents.routes import build_router as incidents_router
+from broker.keyring import service as keyring
 from broker.notifications import service as notifications
 from broker.notifications.routes import build_router as notifications_router
 from broker.obligations import service as obligations
@@ -85,9 +86,12 @@ def open_installation(chosen: Settings, *, seals: bool = True) -> Installation:
     ``seals``: whether this process signs the log; one that does not never holds the log's key.
     """
     keys = load_keys(chosen, seals=seals)
-    database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool)
+    public = [(str(one["kid"]), one) for one in identity.public_jwks(keys)["keys"]]
+    holds = keyring.shown(keys, [kid for kid, _ in public])
+    database = Database(server_url(chosen, "web"), "broker_web", pool=chosen.database_pool, holds=holds)
     with database.transaction() as session:
         records.check_keys(session, keys)
+        keyring.tell_signing_keys(session, public)
     engine = policy.live_engine(chosen)
     with database.transaction() as session:
         engine.refresh(session)
@@ -96,7 +100,7 @@ def open_installation(chosen: Settings, *, seals: bool = True) -> Installation:
         settings=chosen,
         keys=keys,
         database=database,
-        intents=Database(server_url(chosen, "web"), "broker_web", pool=2),
+        intents=Database(server_url(chosen, "web"), "broker_web", pool=2, holds=holds),
         log_database=Database(server_url(chosen, "log"), "broker_log", pool=0),
         engine=engine,
     )

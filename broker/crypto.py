@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
-from broker.key_provider import KeyProvider, provider_of
+from broker.key_provider import KeyProvider, ProviderFailed, provider_of
 from broker.settings import Settings
 
 NONCE_BYTES = 12
@@ -177,7 +177,10 @@ class _Secrets:
         if given is not None:
             return given.get_secret_value().encode()
         if self.provider is not None:
-            return self.provider.secret(name.partition(".")[0])
+            try:
+                return self.provider.secret(name.partition(".")[0])
+            except ProviderFailed as error:
+                raise KeyUnusable(str(error)) from error
         path = self.folder / name
         return path.read_bytes() if path.exists() else None
 
@@ -216,7 +219,10 @@ def load_keys(settings: Settings, *, seals: bool = True) -> Keys:
 
     ``seals``: whether this process signs the log. One that does not leaves the log's key alone, even where it could read it.
     """
-    secrets = _Secrets(settings.var / "keys", provider_of(settings))
+    try:
+        secrets = _Secrets(settings.var / "keys", provider_of(settings))
+    except ProviderFailed as error:
+        raise KeyUnusable(str(error)) from error
     # Looked at first: whoever makes both makes the blinding key before, so that two processes agree.
     known = secrets.read(KEY_ENCRYPTION, settings.key_encryption_key)
     blinding = secrets.read(BLINDING, settings.blinding_key)

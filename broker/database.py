@@ -100,9 +100,11 @@ class Database:
     the release path, which holds one open until its last byte is out.
     """
 
-    def __init__(self, url: str, role: Role = "broker_web", *, pool: int = 8) -> None:
+    def __init__(self, url: str, role: Role = "broker_web", *, pool: int = 8, holds: str = "") -> None:
+        """``holds``: what each connection says of its process, in its name, such as which keys that has."""
         self.url = url
         self.role = role
+        self._name = f"broker {role} {holds}".strip()
         self._pool_size = pool
         self._engine: Engine | None = None
         self._releases: AsyncConnectionPool[psycopg.AsyncConnection[Any]] | None = None
@@ -115,7 +117,7 @@ class Database:
         options = str(plain.pop("options", "") or "")
         if self.role != "owner":
             options = f"{options} -c role={self.role}".strip()
-        return make_conninfo("", **plain, **({"options": options} if options else {}), application_name=f"broker {self.role}")
+        return make_conninfo("", **plain, **({"options": options} if options else {}), application_name=self._name)
 
     @property
     def engine(self) -> Engine:

@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 #: Slices that keep something. Each has ``models``.
 SLICES = (
     "audit",
+    "keyring",
     "policy",
     "identity",
     "notifications",

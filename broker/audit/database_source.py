@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import psycopg
 
-from broker.audit import store
+from broker.audit import log_keys, store
 from broker.audit.errors import LogDamaged
 from broker.audit.findings import Broken
-from broker.audit.note import Checkpoint
+from broker.audit.note import Checkpoint, Verifier
 from broker.audit.store import Connection
 from broker.audit.tiles import Address
 from broker.audit.tree import TILE_WIDTH
@@ -87,6 +87,15 @@ class DatabaseSource:
         if published is None:
             raise Broken("checkpoint-missing", "checkpoint")
         return published.note + store.cosignatures(self._connection, published.size)
+
+    def witnessed(self) -> str | None:
+        """The newest cosigned checkpoint."""
+        published = store.latest_witnessed(self._connection)
+        return None if published is None else published.note + store.cosignatures(self._connection, published.size)
+
+    def former(self) -> tuple[Verifier, ...]:
+        """The keys that signed this log before. They are the database's own word: enough to read its older checkpoints, not to believe the newest."""
+        return log_keys.former(self._connection)
 
     def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
         """The entries in order, each compared with its columns."""

@@ -11,6 +11,7 @@ SENTENCES = {
     "checkpoint-malformed": ("the checkpoint is not in the required form", "检查点格式不符"),
     "checkpoint-signature": ("the checkpoint is not signed by the log's key", "检查点并非由日志密钥签署"),
     "checkpoint-differs": ("a stored checkpoint does not fit the entries before it: they were rewritten", "已存检查点与此前条目不符：条目被改写"),
+    "unwitnessed": ("not enough witnesses have cosigned a checkpoint", "共签检查点的见证者不足"),
     "history-shortened": ("the log is shorter than a checkpoint that was saved", "日志短于先前保存的检查点"),
     "history-rewritten": (
         "the log does not continue a checkpoint that was saved: it was rewritten",

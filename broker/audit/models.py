@@ -1,4 +1,4 @@
-"""The tables of the log. All but ``log_state`` and ``log_follower`` are only ever added to; triggers and grants see to it.
+"""The tables of the log. All but ``log_state``, ``log_follower`` and the end of a ``log_key`` are only ever added to; triggers and grants see to it.
 
 ``audit_event`` is the outbox: a verb adds its row in its own transaction. The sequencer gives each committed row an index
 (``log_entry``), keeps full tiles (``log_tile``) and signs (``log_checkpoint``). Hashes of the unfinished tiles are the
@@ -105,6 +105,18 @@ class LogCosignature(SQLModel, table=True):
     witness: str = Field(primary_key=True)
     line: str
     at: datetime = Field(sa_type=sa.DateTime(timezone=True), nullable=False)
+
+
+class LogKey(SQLModel, table=True):
+    """A key that signed this log, and from which size to which. Its verifier key holds the log's name: a new origin is a new row."""
+
+    __tablename__ = "log_key"
+
+    vkey: str = Field(primary_key=True)
+    first_size: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))
+    first_at: datetime = Field(sa_type=sa.DateTime(timezone=True), nullable=False)
+    last_size: int | None = Field(default=None, sa_column=sa.Column(sa.BigInteger, nullable=True))
+    last_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True))
 
 
 class LogState(SQLModel, table=True):

@@ -26,7 +26,7 @@ from typing import Any
 import psycopg
 
 from broker import clock
-from broker.audit import store
+from broker.audit import log_keys, store
 from broker.audit.errors import LogDamaged
 from broker.audit.note import Checkpoint, NoteInvalid, Verifier, decode
 from broker.audit.store import Connection
@@ -88,9 +88,10 @@ class Sequencer:
         """``outside``: raises LogDamaged when somebody outside, such as a witness, knows of a tree larger than this size."""
         self._outside = outside
         self._conninfo = log_database.conninfo
-        self._key = keys.log_signer
-        self._verifier = Verifier.of(settings.log_origin, self._key)
-        self._seen = SeenCheckpoint(settings.var / "log" / "checkpoint", self._verifier)
+        self._signers = keys.log_signers
+        self._verifiers = tuple(Verifier.of(settings.log_origin, key) for key in self._signers)
+        self._origin = settings.log_origin
+        self._seen = SeenCheckpoint(settings.var / "log" / "checkpoint", self._verifiers)
         self.trouble: str | None = None
 
     def run(self, stop: threading.Event) -> None:
@@ -152,6 +153,7 @@ class Sequencer:
         fence = int(row[0])
         self._check_continues(connection)
         self._adopt_restored(connection, fence)
+        log_keys.note_signers(connection, store.state(connection).size, self._verifiers)
         return fence
 
     def _check_continues(self, connection: Connection) -> None:
@@ -160,11 +162,11 @@ class Sequencer:
         if store.frontier(connection, state.size).root() != state.root:
             raise LogDamaged(f"the stored hashes of {state.size} entries do not give the stored root")
         published = store.latest(connection)
-        known = [] if published is None else [("the newest stored checkpoint", self._opened(published))]
+        known = [] if published is None else [("the newest stored checkpoint", self._opened(connection, published))]
         seen = self._seen.read()
         if seen is not None:
             known.append((f"the checkpoint in {self._seen.path}", seen))
-        if self._outside is not None:
+        if self._outside is not None and (not known or known[0][1].origin == self._origin):
             self._outside(state.size)
         for name, checkpoint in known:
             if checkpoint.size > state.size:
@@ -172,9 +174,10 @@ class Sequencer:
             if store.frontier(connection, checkpoint.size).root() != checkpoint.root:
                 raise LogDamaged(f"the log is not the one of {name}: its first {checkpoint.size} entries have another root")
 
-    def _opened(self, published: store.Published) -> Checkpoint:
+    def _opened(self, connection: Connection, published: store.Published) -> Checkpoint:
+        """A stored checkpoint of this log, or of the one that it continues under a new name (``audit.new_origin``)."""
         try:
-            checkpoint = Checkpoint.opened(published.note, self._verifier)
+            checkpoint = Checkpoint.opened(published.note, *self._verifiers, *log_keys.continued(connection, self._verifiers))
         except NoteInvalid as error:
             raise LogDamaged(f"the newest stored checkpoint is not of this log and key: {error}") from error
         if (checkpoint.size, checkpoint.root) != (published.size, published.root):
@@ -213,12 +216,12 @@ class Sequencer:
                     size, root = _append(connection, state, fence, fresh, (rows[-1][2], rows[-1][3]))
                     sealed = len(fresh)
         if published != size:
-            self._publish(connection, fence, Checkpoint(self._verifier.name, size, root))
+            self._publish(connection, fence, Checkpoint(self._origin, size, root))
         return sealed, scanned == BATCH, held_back
 
     def _publish(self, connection: Connection, fence: int, checkpoint: Checkpoint) -> None:
         """Sign a tree that is durable, and let everybody see it."""
-        note = checkpoint.signed(self._key)
+        note = checkpoint.signed(*self._signers)
         done = connection.execute(
             "INSERT INTO log_checkpoint (size, root, note, at) SELECT size, root, %s, %s FROM log_state WHERE fence = %s AND size = %s AND root = %s",
             (note, clock.now(), fence, checkpoint.size, checkpoint.root),
@@ -272,9 +275,9 @@ class SeenCheckpoint:
     together with its checkpoints, from being continued under the same name.
     """
 
-    def __init__(self, path: Path, verifier: Verifier) -> None:
+    def __init__(self, path: Path, verifiers: Sequence[Verifier]) -> None:
         self.path = path
-        self._verifier = verifier
+        self._verifiers = verifiers
 
     def read(self) -> Checkpoint | None:
         """The checkpoint, or None before the first. Raises LogDamaged when the file is not one of this log."""
@@ -285,7 +288,7 @@ class SeenCheckpoint:
         except OSError as error:
             raise LogDamaged(f"{self.path} can't be read: {error.strerror}") from error
         try:
-            return Checkpoint.opened(decode(note), self._verifier)
+            return Checkpoint.opened(decode(note), *self._verifiers)
         except NoteInvalid as error:
             raise LogDamaged(f"{self.path} is not a checkpoint of this log and key: {error}") from error
 

@@ -37,6 +37,14 @@ class _Tiled(ABC):
         except NoteInvalid as error:
             raise Broken("checkpoint-malformed", "checkpoint", str(error)) from error
 
+    def witnessed(self) -> str | None:
+        """The checkpoint under ``checkpoint/witnessed``; None where there is none, as in a folder."""
+        data = self._read("checkpoint/witnessed")
+        try:
+            return None if data is None else decode(data)
+        except NoteInvalid as error:
+            raise Broken("checkpoint-malformed", "checkpoint/witnessed", str(error)) from error
+
     def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
         """The entries, bundle by bundle."""
         for number in numbers(ENTRIES, size):

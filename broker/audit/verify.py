@@ -9,6 +9,9 @@ Steps, each of which stops at the first wrong place:
 5. All entries together give the signed root.
 6. What is only in a database: its columns, its state, and nothing beside the log.
 
+Where a quorum of witnesses is demanded, the newest checkpoint that a quorum cosigned is one of those of step 4, and what follows it is
+counted: behind those entries stands the log's own word alone.
+
 Memory is constant: entries come in bundles of 256, and of the tree only its right edge is kept.
 """
 
@@ -19,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from broker.audit.cosignature import WitnessKey, cosigned_at
 from broker.audit.findings import Broken, Finding
 from broker.audit.note import Checkpoint, NoteInvalid, SignatureInvalid, Verifier, to_base64
 from broker.audit.tiles import Address
@@ -30,6 +34,9 @@ class Source(Protocol):
 
     def checkpoint(self) -> str:
         """The newest checkpoint, as a note."""
+
+    def witnessed(self) -> str | None:
+        """The newest checkpoint that a witness cosigned, with what it has; None where there is none, or where the newest is all there is."""
 
     def bundles(self, size: int) -> Iterator[Sequence[bytes]]:
         """The first ``size`` entries in order, 256 at a time; the last bundle may be shorter."""
@@ -77,40 +84,80 @@ class _Mark:
     where: str
 
 
-def verify(source: Source, verifier: Verifier, *, older: Iterable[str] = ()) -> Report:
-    """Verify a log against its public key, and against checkpoints (notes) that were saved earlier."""
-    seen: Checkpoint | None = None
+@dataclass(frozen=True)
+class Quorum:
+    """How many of which witnesses must have cosigned a checkpoint before it counts."""
+
+    witnesses: tuple[WitnessKey, ...]
+    least: int
+
+    def met_by(self, note: str) -> bool:
+        """Whether enough of them cosigned this note. A cosignature that fails counts as none."""
+        return sum(_cosigned(note, witness) for witness in self.witnesses) >= self.least
+
+
+def _cosigned(note: str, witness: WitnessKey) -> bool:
     try:
-        seen = _open(source.checkpoint(), verifier, "checkpoint")
-        saved = [_saved(note, verifier, seen, at) for at, note in enumerate(older, 1)]
-        stored = (_stored(size, note, verifier) for size, note in source.history())
+        cosigned_at(note, witness)
+    except NoteInvalid:
+        return False
+    return True
+
+
+def verify(source: Source, verifier: Verifier, *, older: Iterable[str] = (), former: Sequence[Verifier] = (), quorum: Quorum | None = None) -> Report:
+    """Verify a log against its public key, and against checkpoints (notes) that were saved earlier.
+
+    The newest checkpoint is signed by ``verifier``; older ones may be by keys that came before it, or by those of the log that this one
+    continues after a loss: ``former``.
+    """
+    seen: Checkpoint | None = None
+    known = (verifier, *former)
+    try:
+        note = source.checkpoint()
+        seen = _open(note, (verifier,), "checkpoint")
+        saved = [_saved(text, known, seen, at) for at, text in enumerate(older, 1)]
+        figures: dict[str, int] = {}
+        if quorum is not None:
+            mark = _witnessed(source, note, known, quorum)
+            saved.append(mark)
+            figures = {"witnessed": mark.size, "unwitnessed": seen.size - mark.size}
+        stored = (_stored(size, text, known) for size, text in source.history())
         _recompute(source, seen, _Marks(heapq.merge(sorted(saved), stored)))
-        figures = source.finish(seen)
+        figures |= source.finish(seen)
     except Broken as broken:
         return Report(verifier.name, seen.size if seen else 0, to_base64(seen.root) if seen else "", broken.finding, {})
     return Report(seen.origin, seen.size, to_base64(seen.root), None, figures)
 
 
-def _open(note: str, verifier: Verifier, where: str) -> Checkpoint:
+def _witnessed(source: Source, note: str, verifiers: Sequence[Verifier], quorum: Quorum) -> _Mark:
+    """The newest checkpoint that enough witnesses cosigned."""
+    for text in (note, source.witnessed()):
+        if text is not None and quorum.met_by(text):
+            checkpoint = _open(text, verifiers, "witnessed checkpoint")
+            return _Mark(checkpoint.size, True, checkpoint.root, f"witnessed checkpoint {checkpoint.size}")
+    raise Broken("unwitnessed", "checkpoint", f"{quorum.least} of {len(quorum.witnesses)}")
+
+
+def _open(note: str, verifiers: Sequence[Verifier], where: str) -> Checkpoint:
     try:
-        return Checkpoint.opened(note, verifier)
+        return Checkpoint.opened(note, *verifiers)
     except SignatureInvalid as error:
         raise Broken("checkpoint-signature", where) from error
     except NoteInvalid as error:
         raise Broken("checkpoint-malformed", where, str(error)) from error
 
 
-def _saved(note: str, verifier: Verifier, newest: Checkpoint, number: int) -> _Mark:
+def _saved(note: str, verifiers: Sequence[Verifier], newest: Checkpoint, number: int) -> _Mark:
     where = f"saved checkpoint {number}"
-    checkpoint = _open(note, verifier, where)
+    checkpoint = _open(note, verifiers, where)
     if checkpoint.size > newest.size:
         raise Broken("history-shortened", where, f"{newest.size} < {checkpoint.size}")
     return _Mark(checkpoint.size, True, checkpoint.root, f"{where}, {checkpoint.size}")
 
 
-def _stored(size: int, note: str, verifier: Verifier) -> _Mark:
+def _stored(size: int, note: str, verifiers: Sequence[Verifier]) -> _Mark:
     where = f"stored checkpoint {size}"
-    checkpoint = _open(note, verifier, where)
+    checkpoint = _open(note, verifiers, where)
     if checkpoint.size != size:
         raise Broken("checkpoint-differs", where, "size")
     return _Mark(size, False, checkpoint.root, where)

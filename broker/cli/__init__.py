@@ -6,13 +6,20 @@ import sys
 
 import typer
 
-from broker.cli import administrator, audit, consent, demo, labels, minimise, policy, receive, records, review, serve, witness
+from broker.cli import administrator, audit, consent, demo, keys, labels, minimise, policy, receive, records, review, serve, witness
 from broker.errors import BrokerError
 
 app = typer.Typer(name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 for _commands in (serve, administrator, demo, records, minimise, receive, review):
     _commands.register(app)
-for _name, _group in (("consent", consent.app), ("labels", labels.app), ("audit", audit.app), ("policy", policy.app), ("witness", witness.app)):
+for _name, _group in (
+    ("consent", consent.app),
+    ("labels", labels.app),
+    ("audit", audit.app),
+    ("keys", keys.app),
+    ("policy", policy.app),
+    ("witness", witness.app),
+):
     app.add_typer(_group, name=_name)
 
 

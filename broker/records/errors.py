@@ -12,13 +12,13 @@ class UnknownPatient(NotFound):
 
 
 class OtherKey(BrokerError):
-    """This database was filled with another key-encryption key."""
+    """This database was filled under another blinding key (or, where that was never a key of its own, key-encryption key)."""
 
     status = 503
     code = "other-key"
-    zh = "数据库是用另一把主密钥写入的。"
-    help_en = "Give BROKER_KEY_ENCRYPTION_KEY the key of this database (its backup, or the file under BROKER_VAR/keys). Nothing was read or written."
-    help_zh = "请将 BROKER_KEY_ENCRYPTION_KEY 设为该数据库的密钥（备份，或 BROKER_VAR/keys 下的文件）。未读写任何数据。"
+    zh = "数据库是用另一把主密钥或盲化密钥写入的。"
+    help_en = "Give BROKER_BLINDING_KEY and BROKER_KEY_ENCRYPTION_KEY the keys of this database (a backup, or BROKER_VAR/keys). Nothing was changed."
+    help_zh = "请将 BROKER_BLINDING_KEY 与 BROKER_KEY_ENCRYPTION_KEY 设为该数据库的密钥（备份，或 BROKER_VAR/keys 下的文件）。未改动任何数据。"
 
 
 class RecordUnreadable(Unavailable):

@@ -15,18 +15,23 @@ from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.database import close_gate
+from broker.keyring import service as keyring
 from broker.records.errors import OtherKey, UnknownPatient
 from broker.records.models import SHARED, KeyFingerprint, Patient
 from broker.records.vault import Vault, new_vault, unwrap
 
 
 def check_keys(session: Session, keys: Keys) -> None:
-    """Remember the key-encryption key at first use. Raises OtherKey when the database was filled with another one."""
+    """Remember the blinding key and the key-encryption key at first use.
+
+    Raises OtherKey when the database was filled under another blinding key, KeyMissing when a key-encryption key that is in use is not at hand.
+    """
     new = insert(KeyFingerprint).values(id=1, fingerprint=keys.fingerprint, seen_at=clock.now()).on_conflict_do_nothing()
     session.execute(new)
     known = session.exec(select(KeyFingerprint.fingerprint)).one()
     if not hmac.compare_digest(known, keys.fingerprint):
         raise OtherKey
+    keyring.check(session, keys)
 
 
 def _vault(keys: Keys, row: Patient) -> Vault:

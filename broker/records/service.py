@@ -14,12 +14,15 @@ from broker.records.patients import bump_epoch, check_keys, find_patient, freeze
 from broker.records.preparing import spoken
 from broker.records.relabelling import background, relabel, relabel_all
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_named, read_one, vault
+from broker.records.rewrapping import FIRST as FIRST_PATIENT
+from broker.records.rewrapping import rewrap, wrapped_with
 from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, unwrap
 from broker.records.whole import whole
 
 __all__ = [
+    "FIRST_PATIENT",
     "FREE_TEXT",
     "IN_TEXT",
     "LEVELS",
@@ -64,10 +67,12 @@ __all__ = [
     "relabel",
     "relabel_all",
     "resource_of",
+    "rewrap",
     "shred",
     "shred_again",
     "spoken",
     "unwrap",
     "vault",
     "whole",
+    "wrapped_with",
 ]

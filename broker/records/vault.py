@@ -204,10 +204,10 @@ def unwrapped(keys: Keys, patient_key: UUID, wrapped_key: bytes) -> bytes:
         for kek in keys.keks.values():
             with suppress(KeyUnusable):
                 return unseal(kek, wrapped_key, _key_place(patient_key))
-    kek = keys.keks.get(wrapped_key[len(_WRAPPED) : _HEAD_BYTES]) if wrapped_key.startswith(_WRAPPED) else None
-    if kek is None:
+    own = keys.keks.get(wrapped_key[len(_WRAPPED) : _HEAD_BYTES]) if wrapped_key.startswith(_WRAPPED) else None
+    if own is None:
         raise KeyUnusable("no key-encryption key at hand opens this")
-    return unseal(kek, wrapped_key[_HEAD_BYTES:], _key_place(patient_key))
+    return unseal(own, wrapped_key[_HEAD_BYTES:], _key_place(patient_key))
 
 
 def new_vault(keys: Keys, patient_key: UUID, fhir_id: str) -> tuple[Vault, bytes, bytes]:

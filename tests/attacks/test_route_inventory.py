@@ -43,6 +43,7 @@ TABLE = {
     "GET /oauth2/jwks": "public",
     "GET /log/checkpoint": "public",
     "GET /log/checkpoint/witnessed": "public",
+    "GET /log/keys": "public",
     "GET /log/tile/{level}/{path:path}": "public",
     "GET /log/proof/{event_id}": "public",
     "GET /opa/bundles/broker.tar.gz": "public",

@@ -79,7 +79,7 @@ def test_the_web_login_can_be_nobody_else(server, role):
 
 
 def test_the_broker_takes_the_secrets_from_their_files(secrets, tmp_path):
-    names = ("key_encryption_key", "token_signing_key", "log_signing_key")
+    names = ("key_encryption_key", "blinding_key", "token_signing_key", "log_signing_key")
     settings = load(
         {f"BROKER_{name.upper()}_FILE": str(secrets / name) for name in names} | {"BROKER_DATABASE_URL_FILE": str(secrets / "database_url_web")}
     )
@@ -96,7 +96,7 @@ def test_what_serves_requests_neither_has_nor_makes_the_key_of_the_log(secrets, 
     assert not web.seals_here
     keys = load_keys(web, seals=web.seals_here)
     assert keys.log_signing_pem is None
-    assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == ["key-encryption.hex", "token-signing.pem"]
+    assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == ["blinding.hex", "key-encryption.hex", "token-signing.pem"]
     with pytest.raises(KeyUnusable):
         _ = keys.log_signer
     assert load({}).seals_here, "the try-out does everything in one process"

@@ -15,6 +15,8 @@ from broker.audit import service, store
 from broker.audit.database_source import open_source
 from broker.audit.errors import LogDamaged
 from broker.audit.export import export
+from broker.audit.leaf import read_leaf
+from broker.audit.note import Checkpoint
 from broker.audit.sequencer import Sequencer
 from broker.audit.verify import verify
 from broker.cli.audit import app
@@ -102,3 +104,71 @@ def test_a_copy_that_is_not_ours_changes_nothing(disaster, test_settings, verifi
         with pytest.raises(LogDamaged, match="another log"):
             recover(owner, FolderSource(tmp_path / "copy"), verifier)
         assert owner.execute("SELECT count(*) FROM log_entry").fetchone() == (300,)
+
+
+def test_a_loss_that_no_copy_makes_good_goes_on_under_a_new_name_with_a_gap(disaster, test_settings, keys, verifier, tmp_path, monkeypatch):
+    """No copy of what was published since the backup: the old name ends, the new log begins with what survived and says what is lost (F-22)."""
+    url, published, _ = disaster
+    last = tmp_path / "last-checkpoint"
+    last.write_text(published.note)
+    monkeypatch.setenv("BROKER_DATABASE_URL", url)
+    monkeypatch.setenv("BROKER_VAR", str(test_settings.var))
+    monkeypatch.setenv("BROKER_LANGUAGE", "en")
+
+    def run(*arguments):
+        settings_module.settings.cache_clear()
+        return CliRunner().invoke(app, [*map(str, arguments)])
+
+    # Under the old name nothing goes on, and nothing is opened.
+    refused = run("new-origin", last, "--former-key", verifier.vkey)
+    assert refused.exit_code == 1
+    assert "another name" in refused.output
+    monkeypatch.setenv("BROKER_LOG_ORIGIN", "broker.hospital.example/disclosure-log-2")
+    renamed = test_settings.model_copy(update={"log_origin": "broker.hospital.example/disclosure-log-2"})
+    log, web = Database(url, "broker_log", pool=0), Database(url, "broker_web", pool=0)
+    # A new name in the settings alone continues nobody's log.
+    with pytest.raises(LogDamaged):
+        Sequencer(log, renamed, keys).seal_once()
+
+    done = run("new-origin", last, "--former-key", verifier.vkey)
+    assert done.exit_code == 0, done.output
+    assert f"300 entries survived, {published.size - 300} are lost" in done.output
+    assert run("new-origin", last, "--former-key", verifier.vkey).exit_code == 1, "once"
+    assert Sequencer(log, renamed, keys).seal_once() == 2, "what the backup held unsealed, and the gap"
+    with web.transaction() as session:
+        service.record(session, event(facts={"after": "gap"}))
+    assert Sequencer(log, renamed, keys).seal_once() == 1
+
+    ours = verifier.of(renamed.log_origin, keys.log_signer)
+    with open_source(web) as source:
+        report = verify(source, ours, former=source.former())
+        assert report.ok, report.finding
+        assert verify(source, verifier).finding is not None, "the old name has no newer checkpoint"
+    with psycopg.connect(url) as connection:
+        gap = read_leaf(connection.execute("SELECT leaf FROM audit_event WHERE type = 'log.gap'").fetchone()[0])["facts"]
+    assert (gap["size"], gap["survived"], gap["lost"]) == (published.size, 300, published.size - 300)
+    assert gap["former"] == verifier.vkey
+    assert Checkpoint.opened(published.note, verifier).text.splitlines()[2] == gap["root"]
+    verified = run("verify")
+    assert verified.exit_code == 0, verified.output
+    # Whoever kept a checkpoint from before the loss sees that the new log continues what survived of it, and that the later one is gone.
+    with psycopg.connect(url) as connection:
+        early = connection.execute("SELECT note FROM log_checkpoint WHERE size = 300").fetchone()[0]
+    with open_source(web) as source:
+        assert verify(source, ours, former=[verifier], older=[early]).ok
+        assert verify(source, ours, former=[verifier], older=[published.note]).finding.code == "history-shortened"
+
+
+def test_where_nothing_is_lost_no_new_name_is_opened(database_url, database, sequencer, record_many, verifier, test_settings, tmp_path, monkeypatch):
+    record_many(5)
+    sequencer.seal_once()
+    with database.transaction() as session:
+        (tmp_path / "last").write_text(service.published_checkpoint(session))
+    monkeypatch.setenv("BROKER_DATABASE_URL", database_url)
+    monkeypatch.setenv("BROKER_VAR", str(test_settings.var))
+    monkeypatch.setenv("BROKER_LANGUAGE", "en")
+    monkeypatch.setenv("BROKER_LOG_ORIGIN", "another.example/log")
+    settings_module.settings.cache_clear()
+    done = CliRunner().invoke(app, ["new-origin", str(tmp_path / "last"), "--former-key", verifier.vkey])
+    assert done.exit_code == 1
+    assert "nothing is lost" in done.output

@@ -195,7 +195,7 @@ class TestTwoSequencers:
                 module._held(connection, stale)
             state = store.state(connection)
             with pytest.raises(Overtaken):
-                sequencer._publish(connection, stale, Checkpoint(sequencer._verifier.name, state.size, state.root))
+                sequencer._publish(connection, stale, Checkpoint(sequencer._origin, state.size, state.root))
         assert size(owner) == 0
 
 

@@ -7,10 +7,12 @@ import shutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.audit.cosignature import WitnessKey, cosign
 from broker.audit.findings import SENTENCES
+from broker.audit.note import split_note
 from broker.audit.sources import FolderSource
 from broker.audit.tiles import bundle, split_bundle
-from broker.audit.verify import verify
+from broker.audit.verify import Quorum, verify
 from tests.factories.audit import VERIFIER, write_log
 
 SIZE = 600
@@ -242,3 +244,52 @@ def test_every_finding_has_a_sentence_in_both_languages(log):
     assert finding.sentence("en") == "tile/0/000: a tile is missing"
     assert finding.sentence("zh") == "tile/0/000：缺少哈希块"
     assert all(english.isascii() and not chinese.isascii() for english, chinese in SENTENCES.values())
+
+
+class TestAQuorumOfWitnesses:
+    """Who demands cosignatures believes nothing that only the log itself signed (G9, QA-4.4)."""
+
+    @pytest.fixture
+    def witnesses(self):
+        return {f"w{number}.example": Ed25519PrivateKey.generate() for number in range(3)}
+
+    def cosigned(self, log, witnesses, *names):
+        path = log / "checkpoint"
+        note = path.read_text()
+        text = split_note(note)[0]
+        path.write_text(note + "".join(cosign(text, name, witnesses[name], 1_790_000_000) for name in names))
+
+    def report(self, log, witnesses, least):
+        keys = tuple(WitnessKey.of(name, key) for name, key in witnesses.items())
+        return verify(FolderSource(log), VERIFIER, quorum=Quorum(keys, least))
+
+    def test_enough_of_them(self, log, witnesses):
+        self.cosigned(log, witnesses, "w0.example", "w2.example")
+        report = self.report(log, witnesses, 2)
+        assert report.ok
+        assert report.figures == {"witnessed": SIZE, "unwitnessed": 0}
+        assert self.report(log, witnesses, 3).finding.code == "unwitnessed"
+
+    def test_one_that_signs_twice_counts_once_and_a_forged_one_not(self, log, witnesses):
+        self.cosigned(log, witnesses, "w0.example", "w0.example")
+        assert self.report(log, witnesses, 2).finding.code == "unwitnessed"
+        self.cosigned(log, {"w1.example": Ed25519PrivateKey.generate()}, "w1.example")
+        assert self.report(log, witnesses, 2).finding.code == "unwitnessed"
+
+    def test_what_follows_the_newest_cosigned_checkpoint_is_counted(self, tmp_path, log, witnesses):
+        write_log(tmp_path / "early", entries(300))
+        self.cosigned(tmp_path / "early", witnesses, "w1.example")
+        early = (tmp_path / "early" / "checkpoint").read_text()
+
+        class WithAWitnessed(FolderSource):
+            def witnessed(self):
+                return early
+
+        keys = (WitnessKey.of("w1.example", witnesses["w1.example"]),)
+        assert verify(WithAWitnessed(log), VERIFIER, quorum=Quorum(keys, 1)).figures == {"witnessed": 300, "unwitnessed": SIZE - 300}
+        # A witness saw another history than the one at hand.
+        write_log(tmp_path / "other", [b"x", *entries(300)[1:]])
+        self.cosigned(tmp_path / "other", witnesses, "w1.example")
+        early = (tmp_path / "other" / "checkpoint").read_text()
+        finding = verify(WithAWitnessed(log), VERIFIER, quorum=Quorum(keys, 1)).finding
+        assert (finding.code, finding.where) == ("history-rewritten", "witnessed checkpoint 300")
