@@ -12,7 +12,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from broker.audit import log_keys, receipt, service, store
+from broker.audit import receipt, service, store
 from broker.audit.tiles import Address, bundle, parse_path, width_of
 from broker.database import SessionDep
 from broker.errors import NotFound
@@ -43,7 +43,7 @@ def build_router(require_auditor: Callable[..., Any]) -> APIRouter:
     @router.get("/keys")
     def log_keys_ever(session: SessionDep) -> list[dict[str, Any]]:
         """Every verifier key (C2SP signed-note) that signed this log, from which size to which, oldest first. Compare it with what you were given."""
-        return [one.to_json() for one in log_keys.signed_by(store.raw(session))]
+        return [one.to_json() for one in service.signed_by(session)]
 
     # Declared before the tiles: the first route that fits is taken.
     @router.get(

@@ -13,12 +13,13 @@ from uuid import UUID
 from sqlmodel import Session
 
 from broker import clock, jobs
-from broker.audit import orphans, receipt, store
+from broker.audit import log_keys, orphans, receipt, store
 from broker.audit.errors import LogDamaged, NotRecordable, NotSealedYet
 from broker.audit.events import Event
 from broker.audit.following import Happened, follow
 from broker.audit.health import health
 from broker.audit.leaf import leaf, uuid7
+from broker.audit.log_keys import Signed
 from broker.audit.reading import Place, Recorded, onwards, recorded
 from broker.audit.tiles import node_reader
 from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
@@ -32,6 +33,7 @@ __all__ = [
     "Happened",
     "Place",
     "Recorded",
+    "Signed",
     "Transmission",
     "Unfinished",
     "background",
@@ -47,6 +49,7 @@ __all__ = [
     "record",
     "record_search",
     "recorded",
+    "signed_by",
     "transmissions",
     "unfinished",
     "witnessed_checkpoint",
@@ -147,6 +150,11 @@ def witnessed_checkpoint(session: Session) -> str | None:
     """The newest checkpoint that a witness has cosigned; None where there is none."""
     published = store.latest_witnessed(store.raw(session))
     return None if published is None else published.note + store.cosignatures(store.raw(session), published.size)
+
+
+def signed_by(session: Session) -> list[Signed]:
+    """Every key that signed the log, from which size to which, oldest first."""
+    return log_keys.signed_by(store.raw(session))
 
 
 def background() -> list[jobs.Job]:

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from sqlmodel import Session
 
 from broker import crypto
-from broker.audit import log_keys, store
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.audit.note import NoteInvalid, Verifier, open_note
@@ -133,8 +132,7 @@ def retire(
 
 
 def _listing(session: Session, chosen: Settings, keys: Keys) -> list[dict[str, Any]]:
-    connection = store.raw(session)
-    wrapped = records.wrapped_with(connection)
+    wrapped = _wrapped(chosen)
     found: list[dict[str, Any]] = []
     here = {kind: _held(chosen, keys, kind) for kind in (KEY_ENCRYPTION, TOKEN_SIGNING)}
     for kind in (KEY_ENCRYPTION, TOKEN_SIGNING):
@@ -148,7 +146,7 @@ def _listing(session: Session, chosen: Settings, keys: Keys) -> list[dict[str, A
     found.append({"kind": "blinding", "kid": keys.fingerprint, "use": own})
     found += [
         {"kind": LOG_SIGNING, "kid": one.vkey, "use": "in use" if one.last_at is None else "retired", "since": one.first_at, "retired": one.last_at}
-        for one in log_keys.signed_by(connection)
+        for one in audit.signed_by(session)
     ]
     found += [
         {"kind": "client", "kid": f"{client.id}/{jwk['kid']}", "use": client.status, "until": jwk.get("exp")}
@@ -156,6 +154,11 @@ def _listing(session: Session, chosen: Settings, keys: Keys) -> list[dict[str, A
         for jwk in client.jwks.get("keys", [])
     ]
     return found
+
+
+def _wrapped(chosen: Settings) -> dict[str, int]:
+    with psycopg.connect(_owner(chosen).conninfo) as connection:
+        return records.wrapped_with(connection)
 
 
 def _held(chosen: Settings, keys: Keys, kind: str) -> list[str]:
@@ -170,7 +173,7 @@ def _held(chosen: Settings, keys: Keys, kind: str) -> list[str]:
 def _newest(session: Session, kind: str, held: list[str]) -> str | None:
     """The one of them that the others give way to; None while no process has started with it."""
     if kind == LOG_SIGNING:
-        known = [one.vkey for one in log_keys.signed_by(store.raw(session))]
+        known = [one.vkey for one in audit.signed_by(session)]
     else:
         known = [row.kid for row in keyring.keys_of(session, kind)]
     fresh = [one for one in held if one not in known]
@@ -246,7 +249,7 @@ def _wrap_anew(chosen: Settings, keys: Keys, kid: str, batch: int, *, dry_run: b
 def _needs(session: Session, chosen: Settings, keys: Keys, kind: str, kid: str) -> str | None:
     """Why this key can't be retired yet."""
     if kind == KEY_ENCRYPTION:
-        counts = records.wrapped_with(store.raw(session))
+        counts = _wrapped(chosen)
         left = counts.get(kid, 0) + counts.get("bare", 0)
         if left:
             return f"{left} 名患者的密钥仍由其包裹。 {left} patients' keys still need it: `broker keys rotate {kind}`."

@@ -37,7 +37,7 @@ BUILDERS = {
 }
 
 #: Commands that are named for what they do and not for the slice they belong to.
-OUTER_FACES = {"witness": "audit"}
+OUTER_FACES = {"witness": "audit", "keys": "keyring"}
 
 
 def _imports(file: Path) -> Iterator[tuple[str, str]]:
