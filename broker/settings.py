@@ -7,6 +7,7 @@ list for operators, and ``tests/documentation/test_settings.py`` compares the tw
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -242,6 +243,16 @@ def _with_secret_files(environment: dict[str, str]) -> dict[str, str]:
 def load(environment: dict[str, str] | None = None) -> Settings:
     """Read the settings from the environment. Raises pydantic's ValidationError, which names each wrong variable."""
     return Settings(**_with_secret_files(dict(os.environ) if environment is None else environment))  # type: ignore[arg-type]
+
+
+def came_from(name: str, environment: Mapping[str, str] | None = None) -> Path | Literal["environment", "nowhere"]:
+    """Where a secret came from: the file that was named, the environment itself, or nowhere: it was not given."""
+    given = os.environ if environment is None else environment
+    variable = f"BROKER_{name.upper()}"
+    if variable in given:
+        return "environment"
+    path = given.get(f"{variable}_FILE")
+    return Path(path) if path else "nowhere"
 
 
 @cache

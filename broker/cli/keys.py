@@ -67,7 +67,7 @@ def rotate(kind: _Kind, dry_run: _DryRun = False, batch: Annotated[int, typer.Op
     chosen = settings()
     _known(kind)
     keys = load_keys(chosen, seals=kind == LOG_SIGNING)
-    file = file_of(chosen, os.environ, kind)
+    file = file_of(chosen, kind)
     held = _held(chosen, keys, kind)
     with _owner(chosen).transaction() as session:
         if kind == KEY_ENCRYPTION:
@@ -122,7 +122,7 @@ def retire(
             audit.record(session, Event("key.retired", "system", facts={"kind": kind, "kid": kid}))
         else:
             keyring.retire(session, kind, kid)
-    file = file_of(chosen, os.environ, kind)
+    file = file_of(chosen, kind)
     position = held.index(kid) if kid in held else None
     if file is not None and position is not None:
         entries = file.read()
@@ -172,10 +172,7 @@ def _held(chosen: Settings, keys: Keys, kind: str) -> list[str]:
 
 def _newest(session: Session, kind: str, held: list[str]) -> str | None:
     """The one of them that the others give way to; None while no process has started with it."""
-    if kind == LOG_SIGNING:
-        known = [one.vkey for one in audit.signed_by(session)]
-    else:
-        known = [row.kid for row in keyring.keys_of(session, kind)]
+    known = [one.vkey for one in audit.signed_by(session)] if kind == LOG_SIGNING else [row.kid for row in keyring.keys_of(session, kind)]
     fresh = [one for one in held if one not in known]
     if fresh:
         # Nobody enters a key-encryption key before it is used; the others are told of by whoever starts with them.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker import crypto
-from broker.settings import Settings
+from broker.settings import Settings, came_from
 
 #: Setting and file name under BROKER_VAR/keys of each kind that can be changed.
 PLACES = {
@@ -49,13 +49,11 @@ class KeyFile:
             draft.unlink(missing_ok=True)
 
 
-def file_of(settings: Settings, environment: Mapping[str, str], kind: str) -> KeyFile | None:
+def file_of(settings: Settings, kind: str, environment: Mapping[str, str] | None = None) -> KeyFile | None:
     """Where this process's keys of a kind lie, if that is a file; None when they came from the environment or a provider."""
     setting, name = PLACES[kind]
-    variable = f"BROKER_{setting.upper()}"
-    if variable in environment:
-        return None
-    if path := environment.get(f"{variable}_FILE"):
-        return KeyFile(Path(path))
+    place = came_from(setting, environment)
+    if isinstance(place, Path):
+        return KeyFile(place)
     own = settings.var / "keys" / name
-    return KeyFile(own) if settings.key_provider is None and own.exists() else None
+    return KeyFile(own) if place == "nowhere" and settings.key_provider is None and own.exists() else None

@@ -64,12 +64,12 @@ def test_what_is_no_key_is_refused(tmp_path, text):
 
 def test_a_key_file_keeps_its_mode_and_order(tmp_path):
     load_keys(Settings(var=tmp_path))
-    file = file_of(Settings(var=tmp_path), {}, "token-signing")
+    file = file_of(Settings(var=tmp_path), "token-signing", {})
     (one,) = file.read()
     file.write([one, one])
     assert file.read() == [one, one]
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
-    assert file_of(Settings(var=tmp_path), {"BROKER_TOKEN_SIGNING_KEY": "x"}, "token-signing") is None
+    assert file_of(Settings(var=tmp_path), "token-signing", {"BROKER_TOKEN_SIGNING_KEY": "x"}) is None
 
 
 class TestAProvider:
