@@ -52,6 +52,8 @@ from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
 from broker.release.log_views import build_router as log_views_router
 from broker.release.preview import preview_of
+from broker.release.reconciliation import Asked, read_file, reconcile
+from broker.release.reconciliation import build_router as reconciliation_router
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
@@ -227,6 +229,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
         log_views_router(chosen, installation.keys),
+        reconciliation_router(),
         review_router(settings=chosen, keys=installation.keys),
         operations(chosen, installation.database, installation.engine, sealing),
     ):
@@ -265,6 +268,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         means=means,
         preview=preview_of(app),
         beside=lambda session, application, preview: beside(session, installation.keys, application, preview),
+        reconcile=lambda session, actor, recipient, since, until, data: reconcile(session, actor, Asked(recipient, since, until), read_file(data)),
         accounting=lambda session, patient_key: accounting(session, installation.keys, patient_key),
         catalogue=catalogue,
         purposes=purposes,

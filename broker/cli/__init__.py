@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from broker.cli import administrator, audit, consent, demo, keys, labels, minimise, policy, receive, records, review, serve, witness
+from broker.cli import administrator, audit, consent, demo, keys, labels, minimise, policy, receive, reconcile, records, review, serve, witness
 from broker.errors import BrokerError
 
 app = typer.Typer(name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-for _commands in (serve, administrator, demo, records, minimise, receive, review):
+for _commands in (serve, administrator, demo, records, minimise, receive, reconcile, review):
     _commands.register(app)
 for _name, _group in (
     ("consent", consent.app),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,8 @@ class Desk:
 
     ``means``, ``preview``: as applications' own routes have them. ``beside``: a preview with what
     stays (``release.beside.Beside``). ``accounting``: what was sent of a patient
-    (``release.accounting.Disclosure``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
+    (``release.accounting.Disclosure``). ``reconcile``: a recipient's import log held against ours
+    (``release.reconciling.Reconciled``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
     policy's names in both languages; ``wording``: the same as notices use them.
     """
 
@@ -35,6 +37,7 @@ class Desk:
     preview: Preview
     beside: Callable[[Session, Application, Mapping[str, Any]], Sequence[Any]]
     accounting: Callable[[Session, UUID], Sequence[Any]]
+    reconcile: Callable[[Session, str, str, datetime, datetime, bytes], Any]
     catalogue: Catalogue
     purposes: Mapping[str, Text]
     lawful_bases: Mapping[str, Text]

@@ -35,6 +35,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/withdrawals", N_("Withdrawals")),
     Entry("/console/transmissions", N_("Transmission log"), action=Action.TRANSMISSION_READ, group=N_("Look back")),
     Entry("/console/events", N_("Events"), action=Action.LOG_READ),
+    Entry("/console/reconciliation", N_("Reconciliation"), action=Action.TRANSMISSION_READ),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
     Entry("/console/access", N_("Access rights"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ, group=N_("Registers")),

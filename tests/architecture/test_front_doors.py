@@ -30,14 +30,14 @@ VALUES = {
 
 #: Who puts the parts together and therefore knows what lies behind the doors, and how far.
 BUILDERS = {
-    "app": {"routes", "sealing", "log_views", "preview", "transmissions", "bulk", "desk", "beside", "accounting"},
+    "app": {"routes", "sealing", "log_views", "preview", "transmissions", "bulk", "desk", "beside", "accounting", "reconciliation"},
     "operations": {"sealing"},
     # The story plays the auditor too, with the tools that an auditor has.
     "demo": {"export", "note", "sources", "store", "verify"},
 }
 
 #: Commands that are named for what they do and not for the slice they belong to.
-OUTER_FACES = {"witness": "audit", "keys": "keyring"}
+OUTER_FACES = {"witness": "audit", "keys": "keyring", "reconcile": "release"}
 
 
 def _imports(file: Path) -> Iterator[tuple[str, str]]:
