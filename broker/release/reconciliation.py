@@ -31,7 +31,7 @@ MOST_SENT = 20_000
 
 @dataclass(frozen=True)
 class Asked:
-    """Which recipient, and which time: ``since`` is included, ``until`` is not."""
+    """Which recipient with its departments, and which time: ``since`` is included, ``until`` is not."""
 
     recipient: str
     since: datetime
@@ -58,9 +58,12 @@ def reconcile(session: Session, actor: str, asked: Asked, entries: Sequence[Any]
 
 
 def _sent(session: Session, asked: Asked) -> list[Sent]:
-    found = audit.transmissions(
-        session, recipient=asked.recipient, since=asked.since - AROUND, until=asked.until + AROUND, limit=MOST_SENT + 1
-    )  # fmt: skip
+    since, until = asked.since - AROUND, asked.until + AROUND
+    found = [
+        one
+        for each in _with_departments(session, asked.recipient)
+        for one in audit.transmissions(session, recipient=each, since=since, until=until, limit=MOST_SENT + 1)
+    ]
     if len(found) > MOST_SENT:
         raise Invalid(problems=(Problem("/until", "too-many", f"More than {MOST_SENT} releases; divide the period."),))
     left = [one for one in found if one.disclosed]
@@ -75,6 +78,14 @@ def read_file(data: bytes) -> list[Any]:
         return objects(data)
     except LogUnreadable as error:
         raise Invalid(problems=(Problem("/file", "unreadable", str(error).capitalize() + "."),)) from error
+
+
+def _with_departments(session: Session, organization: str) -> list[str]:
+    """An organisation and all below it: a hospital's log holds what its departments received."""
+    rows, found = identity.organizations(session), [organization]
+    for one in found:  # It grows while it is read.
+        found += [row.id for row in rows if row.parent_id == one and row.id not in found]
+    return found
 
 
 class ReconciliationIn(BaseModel):
