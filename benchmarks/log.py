@@ -73,8 +73,8 @@ def scripts(folder: Path) -> dict[str, Path]:
     entry = f"convert_from('\\x{service.event_row(an_event(1))['leaf'].encode().hex()}', 'UTF8')"
     columns = "id, at, type, actor, application, grant_id, recipient, purpose, patient_key, subject, release_id, outcome, leaf"
     values = (
-        f"uuidv7(), now(), 'release.permitted', 'client-yihe-his', 'SA-2026-000001', '5c7d', 'yihe', 'TREAT', gen_random_uuid(), '{'ab' * 32}',"
-        f" gen_random_uuid(), 'permit', {entry}"
+        f"uuidv7(), now(), 'release.permitted', 'client-yihe-his', 'SA-2026-000001', '5c7d', 'yihe', 'TREAT',"
+        f" lpad((random() * 999)::int::text, 32, '0')::uuid, '{'ab' * 32}', uuidv7(), 'permit', {entry}"
     )
     texts = {
         "plain": f"INSERT INTO plain ({columns}) VALUES ({values});",

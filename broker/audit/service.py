@@ -52,6 +52,7 @@ __all__ = [
     "signed_by",
     "transmissions",
     "unfinished",
+    "uuid7",
     "witnessed_checkpoint",
 ]
 

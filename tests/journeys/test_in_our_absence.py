@@ -27,7 +27,7 @@ from broker.audit.note import Verifier
 from broker.cli import app
 from broker.demo.client import expect
 from broker.demo.story import TREATMENT
-from broker.release.receiving import Given, Received, receipt_file
+from broker.release.receiving import Given, receipt_file, receive
 
 ROOT = Path(__file__).resolve().parents[2]
 GO_PROGRAM = ROOT / ".cache" / "bin" / "log-verifier"
@@ -78,7 +78,7 @@ def command(story, monkeypatch):
 def receipts(kept):
     """The recipient's import log, as ``broker receive --receipt`` writes it."""
     at = clock.now().isoformat(timespec="seconds")
-    return [json.loads(receipt_file(Received(body, ()), Given(body, manifest=manifest), at)) for body, manifest in kept]
+    return [json.loads(receipt_file(receive(given := Given(body, manifest=manifest)), given, at)) for body, manifest in kept]
 
 
 def alone(*arguments):

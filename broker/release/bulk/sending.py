@@ -13,7 +13,7 @@ import logging
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
@@ -21,6 +21,7 @@ from psycopg_pool import PoolTimeout
 from starlette.types import Receive, Send
 
 from broker import clock
+from broker.audit import service as audit
 from broker.crypto import KeyUnusable, digest
 from broker.errors import BrokerError
 from broker.fhir.checker import checker
@@ -246,4 +247,4 @@ async def _opened(
         # A look-back window that has moved on since is no incident; it is asked again with the plan of now.
         log.warning("a prepared file no longer passes the check (%s)", "patient" if whose else "shared")
         return Refusal(Kind.REFUSED, ("export.outdated",), decision=permitted.decision), b""
-    return Ready(uuid4(), body, tuple(items), 0, digest(body)), member
+    return Ready(audit.uuid7(clock.now()), body, tuple(items), 0, digest(body)), member

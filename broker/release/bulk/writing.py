@@ -254,7 +254,7 @@ async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
     order = collect.Order(permitted.plan, vault, permitted.gate, permitted.consent_required, permitted.recipient, permitted.wanted, None)
     page = await collect.safely(connection.cursor(binary=True), work.parts.keys, order)
     if isinstance(page, collect.Unsafe):
-        await _record(work, outcome.failed(permitted.common, uuid4(), page.reason))
+        await _record(work, outcome.failed(permitted.common, audit.uuid7(clock.now()), page.reason))
         log.error("export %s: nothing of one patient: %s", work.id, page.reason)
         await _settled(work, patient_key, "failed")
         return True
