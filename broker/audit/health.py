@@ -27,6 +27,12 @@ FROM log_state s LEFT JOIN LATERAL (SELECT size, at FROM log_checkpoint ORDER BY
 """
 
 
+_COSIGNED = """
+SELECT c.size, c.at, w.witness FROM log_checkpoint c JOIN log_cosignature w ON w.size = c.size
+WHERE c.size = (SELECT max(size) FROM log_cosignature)
+"""
+
+
 @dataclass(frozen=True)
 class WitnessStanding:
     """How far a witness has come. ``behind_seconds``: age of the oldest checkpoint that it has not cosigned; 0 when there is none."""
@@ -45,6 +51,8 @@ class Health:
     unsealed_seconds: int
     checkpoint_size: int
     checkpoint_seconds: int | None
+    cosigned_size: int  #: of the newest checkpoint that anybody outside has cosigned; 0 before the first
+    cosigned_seconds: int | None  #: how old that checkpoint is
     witnesses: tuple[WitnessStanding, ...]
     quorum: bool  #: whether the newest checkpoints are cosigned as the policy demands, within the time allowed
     warnings: tuple[str, ...]
@@ -59,6 +67,7 @@ def health(session: Session, policy: WitnessPolicy) -> Health:
     connection = store.raw(session)
     row = connection.execute(_BACKLOG, (MOST_COUNTED,)).fetchone()
     unsealed, oldest, size, checkpoint_size, checkpoint_at = row or (0, None, 0, None, None)
+    seen = cosigned(session)
     standings = tuple(_standing(connection, name, witness.key.vkey) for name, witness in policy.witnesses.items())
     quorum = policy.satisfied({one.name for one in standings if one.behind_seconds < UNWITNESSED_ALARM})
     warnings = []
@@ -70,8 +79,27 @@ def health(session: Session, policy: WitnessPolicy) -> Health:
         warnings.append("unwitnessed")
     return Health(
         size=size, unsealed=unsealed, unsealed_seconds=_age(oldest), checkpoint_size=checkpoint_size or 0,
-        checkpoint_seconds=None if checkpoint_at is None else _age(checkpoint_at), witnesses=standings, quorum=quorum, warnings=tuple(warnings),
+        checkpoint_seconds=None if checkpoint_at is None else _age(checkpoint_at),
+        cosigned_size=seen.size if seen else 0, cosigned_seconds=seen.seconds if seen else None,
+        witnesses=standings, quorum=quorum, warnings=tuple(warnings),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cosigned:
+    """The newest checkpoint that somebody outside has seen: its size, its age, and by whom."""
+
+    size: int
+    seconds: int
+    witnesses: tuple[str, ...]
+
+
+def cosigned(session: Session) -> Cosigned | None:
+    """What stands even against the hospital itself; None where nobody outside has cosigned anything yet."""
+    rows = store.raw(session).execute(_COSIGNED).fetchall()
+    if not rows:
+        return None
+    return Cosigned(rows[0][0], _age(rows[0][1]), tuple(sorted(row[2].partition("+")[0] for row in rows)))
 
 
 def _standing(connection: store.Connection, name: str, witness: str) -> WitnessStanding:

@@ -17,7 +17,7 @@ from broker.audit import log_keys, orphans, receipt, store
 from broker.audit.errors import LogDamaged, NotRecordable, NotSealedYet
 from broker.audit.events import Event
 from broker.audit.following import Happened, follow
-from broker.audit.health import health
+from broker.audit.health import Cosigned, cosigned, health
 from broker.audit.leaf import leaf, uuid7
 from broker.audit.log_keys import Signed
 from broker.audit.reading import Place, Recorded, onwards, recorded
@@ -30,6 +30,7 @@ from broker.errors import NotFound
 __all__ = [
     "INSERT_EVENT",
     "Backlog",
+    "Cosigned",
     "Happened",
     "Place",
     "Recorded",
@@ -39,6 +40,7 @@ __all__ = [
     "background",
     "backlog",
     "close_orphans",
+    "cosigned",
     "entries_of_release",
     "event_row",
     "follow",

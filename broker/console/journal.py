@@ -190,11 +190,11 @@ def _day(given: str) -> date | None:
 
 
 def _state(session: Session) -> dict[str, Any]:
-    """How the log stands: the newest checkpoint, and what waits to be sealed."""
+    """How the log stands: the newest checkpoint, what waits to be sealed, and what somebody outside has seen."""
     note, backlog = audit.published_checkpoint(session), audit.backlog(session)
     lines = note.split("\n") if note else ["", "0", ""]
     late = backlog.oldest is not None and clock.now() - backlog.oldest > LATE
-    return {"origin": lines[0], "size": lines[1], "root": lines[2], "backlog": backlog.events, "late_log": late}
+    return {"origin": lines[0], "size": lines[1], "root": lines[2], "backlog": backlog.events, "late_log": late, "seen": audit.cosigned(session)}
 
 
 def _names(session: Session, actors: list[str]) -> dict[str, str]:

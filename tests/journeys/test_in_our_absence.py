@@ -156,12 +156,12 @@ class TestTheRecipientsOwnLog:
     def test_over_the_api(self, story, sent):
         first, last = (f"{day}T00:00:00+08:00" for day in self.days(story))
         asked = {"recipient": "shengli", "since": first, "until": last}
-        whole = story.person("deng.li").call("POST", "/api/v1/reconciliations", {**asked, "imports": receipts(sent)})
+        whole = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": receipts(sent)})
         assert (whole.status_code, whole.json()["agrees"]) == (200, True), whole.text
         lines = receipts(sent)
         lines[0]["digest"] = f"sha-256={'0' * 64}"
         lines[1]["release"] = "11111111-1111-4111-8111-111111111111"
-        found = story.person("deng.li").call("POST", "/api/v1/reconciliations", {**asked, "imports": lines}).json()
+        found = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": lines}).json()
         counts = {name: count for name, count in found["counts"].items() if count}
         assert counts == {"matched": 1, "changed": 1, "missing_there": 1, "missing_here": 1}
         assert found["missing_there"][0]["release"] == sent[1][1]["id"]
@@ -171,9 +171,9 @@ class TestTheRecipientsOwnLog:
             facts = json.loads(session.connection().exec_driver_sql(query).scalar_one())["facts"]
         assert (facts["missing_here"], facts["missing_there"], facts["changed"]) == (1, 1, 1)
         for wrong in ({"recipient": "nobody"}, {"until": first}, {"since": "soon"}):
-            refused = story.person("deng.li").call("POST", "/api/v1/reconciliations", {**asked, "imports": [], **wrong}, expected=422)
+            refused = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": [], **wrong}, expected=422)
             assert refused.status_code == 422
-        story.person("gao.min").call("POST", "/api/v1/reconciliations", {**asked, "imports": []}, expected=403)
+        story.person("gao.min").call("POST", "/api/v1/reconciliations", body={**asked, "imports": []}, expected=403)
 
     def test_as_a_command(self, story, sent, command, tmp_path):
         first, last = self.days(story)
@@ -201,9 +201,9 @@ class TestTheRecipientsOwnLog:
 
             good = send(json.dumps(receipts(sent)).encode())
             assert good.status_code == 200
-            assert "Both sides tell the same." in good.text
+            assert "双方记录一致。" in good.text
             less = send(json.dumps(receipts(sent)[:2]).encode()).text
-            assert "Missing there" in less
+            assert "对方缺失" in less
             assert sent[2][1]["id"] in less
             assert send(b"\xff").status_code == 422
             assert send(b"").status_code == 422

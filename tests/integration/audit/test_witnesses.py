@@ -220,6 +220,7 @@ def test_health_says_how_far_a_witness_is_behind(database, record_many, sequence
         health = service.health(session, policy)
     assert (health.size, health.unsealed, health.warnings, health.quorum) == (5, 0, (), True)
     assert [(one.name, one.size, one.behind_seconds) for one in health.witnesses] == [("regulator", 5, 0)]
+    assert (health.cosigned_size, health.cosigned_seconds is not None) == (5, True)
     record_many(2)
     sequencer.seal_once()
     record_many(1)
