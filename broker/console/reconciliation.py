@@ -29,10 +29,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The page and its form."""
     router = APIRouter()
 
-    def show(request: Request, session: Session, form: dict[str, str], done: Any = None, error: BrokerError | None = None) -> Response:
+    def show(request: Request, session: Session, form: dict[str, str], result: Any = None, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
         return pages.show(
-            request, "reconciliation.html", status=error.status if error else 200, error=error, done=done, form=form, shown=SHOWN,
+            request, "reconciliation.html", status=error.status if error else 200, error=error, result=result, form=form, shown=SHOWN,
             organizations=[(row.id, named(row, spoken)) for row in identity.organizations(session)],
         )  # fmt: skip
 
@@ -47,10 +47,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         try:
             since, until = _period(form, desk.settings.time_zone)
             with session.begin_nested():
-                done = desk.reconcile(session, who.caller.actor, form["recipient"], since, until, _content(given))
+                result = desk.reconcile(session, who.caller.actor, form["recipient"], since, until, _content(given))
         except BrokerError as error:
             return show(request, session, form, error=error)
-        return show(request, session, form, done=done)
+        return show(request, session, form, result=result)
 
     return router
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
+from sqlmodel import Session
 
+from broker import clock
 from broker.audit import service as audit
+from broker.audit.errors import NotSealedYet
 from broker.crypto import Keys
 from broker.database import SessionDep
 from broker.edge import FHIR_JSON, STRICT, Moment
 from broker.errors import Invalid
 from broker.identity import service as identity
 from broker.identity.access import Action, PersonCaller, require
+from broker.policy import service as policy
 from broker.release.accounting import Disclosure, accounting
+from broker.release.accounting_file import as_pdf
 from broker.release.balp import DECISIONS, DISCLOSURES, audit_event
 from broker.settings import Settings
 
@@ -89,6 +94,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         patient: Annotated[str, Query(max_length=64, description="FHIR id")],
         since: Moment | None = None,
         until: Moment | None = None,
+        receipts: Annotated[bool, Query(description="also the receipts themselves, to be kept with the answer")] = False,
     ) -> dict[str, Any]:
         """The accounting of disclosures of one patient: to whom, when, what, why, with the addresses of the proofs."""
         key = keys.patient_key(patient)
@@ -96,7 +102,33 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         found = accounting(session, keys, key, since=since, until=until, limit=MOST)
         names = {one.id: one.name_zh for one in identity.organizations(session)}
         rows = [_row(one, base, names) for one in found]
+        if receipts:
+            for row, one in zip(rows, found, strict=True):
+                row["receipts"] = _receipts(session, one)
         return {"disclosures": rows, "by_recipient": Counter(one["recipient"] for one in rows), "complete": len(rows) < MOST}
+
+    @router.get("/api/v1/disclosures/file", response_class=Response, responses={200: {"content": {"application/pdf": {}}}})
+    def disclosures_file(
+        caller: Reader,
+        session: SessionDep,
+        patient: Annotated[str, Query(max_length=64, description="FHIR id")],
+        language: Annotated[Literal["zh", "en"], Query(description="of the file")] = "zh",
+        since: Moment | None = None,
+        until: Moment | None = None,
+    ) -> Response:
+        """The same as PDF/A, to be handed to the patient (PIPL 44, 45)."""
+        key = keys.patient_key(patient)
+        audit.record_search(session, caller.actor, key)
+        found = accounting(session, keys, key, since=since, until=until, limit=MOST)
+        organizations = identity.organizations(session)
+        names = {one.id: one.name_zh if language == "zh" else one.name_en or one.name_zh for one in organizations}
+        pdf = as_pdf(
+            found, patient=patient, at=clock.now(), language=language, hospital=names.get(settings.hospital, settings.hospital), names=names,
+            purposes={code: getattr(text, language) for code, text in policy.purposes().items()}, time_zone=settings.time_zone,
+            checkpoint=audit.published_checkpoint(session) or "",
+        )  # fmt: skip
+        headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="disclosures.pdf"'}
+        return Response(pdf, media_type="application/pdf", headers=headers)
 
     @router.get("/api/v1/supervision")
     def supervision(
@@ -118,6 +150,18 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         return {"events": events, "next": str(reached), "more": len(found) == limit}
 
     return router
+
+
+def _receipts(session: Session, one: Disclosure) -> list[str | None]:
+    """The receipt of each entry, in the order of the addresses; None for one that is not sealed yet."""
+    found: list[str | None] = []
+    for event in (one.transmission.intent_event, one.transmission.outcome_event):
+        if event is not None:
+            try:
+                found.append(audit.proof(session, event))
+            except NotSealedYet:
+                found.append(None)
+    return found
 
 
 def _row(one: Disclosure, base: str, names: Mapping[str, str]) -> dict[str, Any]:

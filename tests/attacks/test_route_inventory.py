@@ -224,6 +224,7 @@ TABLE = {
     "GET /api/v1/reviews/{quarter}/access": "person",
     "POST /api/v1/reviews/access/{right}": "person",
     "GET /api/v1/transmissions": "person:transmission.read",
+    "GET /api/v1/disclosures/file": "person:transmission.read",
     "POST /api/v1/reconciliations": "person:transmission.read",
     "GET /api/v1/disclosures": "person:transmission.read",
     "GET /api/v1/supervision": "person:log.read",

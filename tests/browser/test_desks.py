@@ -41,7 +41,9 @@ def test_the_auditor_follows_a_sending_to_its_proof(chromium, lived_in, language
         desk.look("events")
         desk.open("/console/reconciliation")
         page.select_option("#f-recipient", "shengli")
-        received = [{"kind": "broker.release.receipt/1", "release": "11111111-1111-4111-8111-111111111111", "received_at": "2026-11-23T08:00:00+08:00"}]
+        received = [
+            {"kind": "broker.release.receipt/1", "release": "11111111-1111-4111-8111-111111111111", "received_at": "2026-11-23T08:00:00+08:00"}
+        ]
         page.set_input_files("#f-file", {"name": "log.json", "mimeType": "application/json", "buffer": json.dumps(received).encode()})
         desk.press("form[action='/console/reconciliation'] button")
         assert page.locator("#outcome .tiles li").count() == 4

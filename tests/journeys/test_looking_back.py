@@ -56,6 +56,25 @@ def test_the_accounting_names_each_disclosure_with_its_proof(story, exchange):
     assert expect(ask(story, "deng.li", "/api/v1/disclosures", patient="p1009"), 200).json()["disclosures"] == []
 
 
+def test_the_accounting_is_handed_over_with_its_receipts_and_on_paper(story, exchange):
+    """Page, JSON with receipts, PDF (QA-4.2): what is handed over proves itself without asking the hospital again."""
+    told = expect(ask(story, "deng.li", "/api/v1/disclosures", patient=PATIENT, receipts="true"), 200).json()
+    (row,) = [one for one in told["disclosures"] if one["application"] == exchange]
+    settings, keys = story.installation.settings, story.installation.keys
+    vkey = Verifier.of(settings.log_origin, keys.log_signer).vkey
+    assert len(row["receipts"]) == len(row["proofs"]) == 2
+    for address, receipt in zip(row["proofs"], row["receipts"], strict=True):
+        with story.installation.database.transaction() as session:
+            (leaf,) = session.connection().exec_driver_sql("SELECT leaf FROM audit_event WHERE id = %s", (address.rpartition("/")[2],)).one()
+        assert outside_verifier.check_receipt(receipt, leaf.encode(), vkey).size > 0
+    for language in ("zh", "en"):
+        answer = expect(ask(story, "deng.li", "/api/v1/disclosures/file", patient=PATIENT, language=language), 200)
+        assert answer.headers["content-type"] == "application/pdf"
+        assert answer.content.startswith(b"%PDF-")
+        assert b"pdfaid" in answer.content, "PDF/A says so"
+    story.person("gao.min").call("GET", f"/api/v1/disclosures/file?patient={PATIENT}", expected=403)
+
+
 def test_asking_about_one_patient_is_on_record_whichever_view_answers(story, exchange):
     def searches() -> list[str]:
         with story.installation.database.transaction() as session:
@@ -63,12 +82,18 @@ def test_asking_about_one_patient_is_on_record_whichever_view_answers(story, exc
             return [row[0] for row in session.connection().exec_driver_sql(query, (story.installation.keys.patient_key("p1008"),))]
 
     for number, (who, path) in enumerate(
-        [("deng.li", "/api/v1/disclosures"), ("deng.li", "/api/v1/transmissions"), (AUDITOR, "/log/fhir/AuditEvent")], 1
+        [
+            ("deng.li", "/api/v1/disclosures"),
+            ("deng.li", "/api/v1/disclosures/file"),
+            ("deng.li", "/api/v1/transmissions"),
+            (AUDITOR, "/log/fhir/AuditEvent"),
+        ],
+        1,
     ):
         ask(story, who, path, patient="p1008")
         assert len(searches()) == number
     ask(story, "deng.li", "/api/v1/transmissions", recipient="shengli")
-    assert len(searches()) == 3
+    assert len(searches()) == 4
 
 
 def test_decisions_and_disclosures_are_fhir_audit_events(story, exchange):
