@@ -131,10 +131,12 @@ def put(value, *path):
 
 #: One break for each constraint, in the order of the table.
 BREAKS = [
-    without("meta"), put("110107", "type", "code"), put("access", "subtype", 0, "code"), put("C", "action"), put("2026-11-02", "recorded"), without("outcome"),
+    without("meta"), put("110107", "type", "code"), put("access", "subtype", 0, "code"), put("C", "action"), put("2026-11-02", "recorded"),
+    without("outcome"),
     lambda e: e["agent"].append(copy.deepcopy(e["agent"][0])), put({"display": "x"}, "agent", 0, "who"), without("agent", 0, "network"),
     lambda e: e["agent"].pop(1), without("agent", 1, "who"), without("agent", 1, "network"), without("agent", 1, "requestor"),
-    lambda e: e["entity"].append(copy.deepcopy(e["entity"][0])), without("entity", 0, "what"), lambda e: e["entity"].pop(1), without("entity", 1, "what"),
+    lambda e: e["entity"].append(copy.deepcopy(e["entity"][0])), without("entity", 0, "what"), lambda e: e["entity"].pop(1),
+    without("entity", 1, "what"),
     put("urn:x", "purposeOfEvent", 0, "coding", 0, "system"),
 ]  # fmt: skip
 
