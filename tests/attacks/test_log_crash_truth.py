@@ -92,6 +92,7 @@ def log(database_url, test_settings):
     return Log(database_url, test_settings)
 
 
+@pytest.mark.timeout(300 + KILLS)
 def test_a_sequencer_killed_anywhere_leaves_a_log_that_the_next_one_continues(log, tmp_path):
     chance = random.Random(20261123)
     arguments = [sys.executable, "-m", "tests.fakes.dying_sequencer", log.url, str(log.settings.var)]
