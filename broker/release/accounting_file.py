@@ -55,7 +55,7 @@ def as_pdf(
         format="pdf",
         sys_inputs={"data": json.dumps(data, ensure_ascii=False, sort_keys=True)},
         pdf_standards="a-2b",
-        timestamp=at,
+        timestamp=at.replace(microsecond=0),
     )
     return made if isinstance(made, bytes) else b"".join(made)
 
