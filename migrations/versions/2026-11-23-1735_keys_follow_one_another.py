@@ -8,7 +8,7 @@ import sqlmodel
 from alembic import op
 
 revision = "202611231735"
-down_revision = "202611231700"
+down_revision = "202611231730"
 branch_labels = None
 depends_on = None
 
