@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup opa peers demo run test check static lint types imports policies docs bench lock clean
+.PHONY: help setup opa peers keycloak demo run test check static lint types imports policies docs bench lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,6 +49,14 @@ $(PEERS): tools/log_verifier/go.mod tools/log_verifier/go.sum tools/log_verifier
 	@mkdir -p $(dir $@)
 	cd tools/log_verifier && CGO_ENABLED=0 GOTOOLCHAIN=local go build -mod=readonly -buildvcs=false -trimpath -ldflags '-s -w' -o ../../$@ $(PACKAGE)
 	@touch $@
+
+KEYCLOAK := 26.4.5
+keycloak: ## a real hospital login (Keycloak) in .cache for its test; wants Java 17 and Maven, and 160 MB from Maven Central
+	@command -v mvn >/dev/null && command -v java >/dev/null || { echo "There is no Java or no Maven here; the test of the hospital login will be skipped."; exit 1; }
+	test -x .cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh || { \
+	  mvn --quiet org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip \
+	    -DoutputDirectory=.cache/keycloak && $(PYTHON) -m zipfile -e .cache/keycloak/keycloak-quarkus-dist-$(KEYCLOAK).zip .cache/keycloak && \
+	  chmod +x .cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh; }
 
 demo: $(STAMP) ## plays the whole story step by step, then serves; ARGS='--once' stops after the story
 	$(BIN)/broker demo $(ARGS)

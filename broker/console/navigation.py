@@ -37,6 +37,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/events", N_("Events"), action=Action.LOG_READ),
     Entry("/console/reconciliation", N_("Reconciliation"), action=Action.TRANSMISSION_READ),
     Entry("/console/reviews", N_("Quarterly review"), action=Action.REVIEW_READ),
+    Entry("/console/supervision", N_("Supervision"), action=Action.SUPERVISION_READ),
     Entry("/console/access", N_("Access rights"), roles=(Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ, group=N_("Registers")),
     Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),

@@ -153,6 +153,7 @@ class Pages:
             "nav": navigation.entries(who.caller, who.lent) if who and who.lack is None else [],
             "path": request.url.path,
             "at_patients": False,
+            "sso": self.desk.settings.sso_issuer is not None,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "static_version": self.version,
             "done": DONE.get(request.query_params.get("done", ""), ""),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
@@ -13,7 +13,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker.console import language, tables, words
+from broker import clock
+from broker.console import language, persons, tables, words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
 from broker.console.language import N_, said
@@ -32,7 +33,13 @@ PersonWriter = Annotated[Visitor, Depends(require(Action.PERSON_WRITE))]
 ClientWriter = Annotated[Visitor, Depends(require(Action.CLIENT_WRITE))]
 
 
-def build_router(_desk: Desk, pages: Pages) -> APIRouter:
+#: An agreement that ends within this is told.
+SOON = timedelta(days=60)
+#: The three that nobody holds two of: who administers, who decides, who audits.
+APART = (Role.ADMINISTRATOR, Role.INFORMATION_MANAGER, Role.AUDITOR)
+
+
+def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """Lists and forms of the three registers."""
     router = APIRouter()
 
@@ -77,17 +84,28 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
 
     def _organizations(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken, ask, rows = pages.language(request), Ask.of(request), known(session)
+
+        def agreement(one: models.Organization) -> Cell:
+            """Until when, and whether that is over or soon."""
+            if one.agreement_until is None:
+                return Cell("–")
+            shown_ = language.day(spoken, one.agreement_until.date())
+            if one.agreement_until <= clock.now():
+                return Cell(shown_, tone="bad", note=said(spoken, N_("ended")))
+            soon = one.agreement_until <= clock.now() + SOON
+            return Cell(shown_, tone="waiting" if soon else "", note=said(spoken, N_("ends soon")) if soon else "")
+
         cells = [
             [
-                Cell(named(one, spoken), href=f"/console/organizations/{id_}"),
+                Cell(f"{'└ ' * depth}{named(one, spoken)}", href=f"/console/organizations/{id_}"),
                 Cell(id_),
                 Cell(words.word(spoken, "kind", one.kind)),
                 Cell(words.word(spoken, "relationship", one.relationship)),
                 Cell(named(rows.get(one.parent_id or ""), spoken)),
-                Cell(language.day(spoken, one.agreement_until.date() if one.agreement_until else None)),
+                agreement(one),
                 Cell(words.word(spoken, "status", one.status), tone=words.TONES[one.status]),
             ]
-            for id_, one in rows.items()
+            for depth, id_, one in tree(rows)
         ]
         titles = (N_("Name"), N_("Identifier"), N_("Kind"), N_("Belongs to us"), N_("Part of"), N_("Agreement until"), N_("State"))
         table = cut(spoken, ask, [Column(said(spoken, title)) for title in titles], cells, usual_filters(spoken))
@@ -142,7 +160,16 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
 
     def _people(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken, ask, rows = pages.language(request), Ask.of(request), known(session)
-        held = identity.all_offices(session)
+        everybody = identity.people(session)
+        held, with_factor = identity.all_offices(session), identity.people_with_factor(session)
+        needed = desk.settings.second_factor_needed_by
+
+        def factor(one: models.Person) -> Cell:
+            if one.id in with_factor:
+                return Cell(said(spoken, N_("yes")))
+            missing = any(role in needed for role, _ in held.get(one.id, ()))
+            return Cell(said(spoken, N_("missing")), tone="bad") if missing else Cell("–")
+
         cells = [
             [
                 Cell(one.name, href=f"/console/people/{one.id}"),
@@ -152,14 +179,17 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
                     said(spoken, N_(", ")).join(dict.fromkeys(words.word(spoken, "role", role.value) for role, _ in sorted(held.get(one.id, ()))))
                     or "–"
                 ),
+                factor(one),
                 Cell(words.word(spoken, "status", one.status), tone=words.TONES[one.status]),
             ]
-            for one in identity.people(session)
+            for one in everybody
         ]
-        titles = (N_("Name"), N_("User name"), N_("Organisation"), N_("Roles"), N_("State"))
+        titles = (N_("Name"), N_("User name"), N_("Organisation"), N_("Roles"), N_("Second factor"), N_("State"))
         table = cut(spoken, ask, [Column(said(spoken, title)) for title in titles], cells, usual_filters(spoken))
         return shown(
             request, "people.html", table, "people", ask, error=error, organizations=choices(session, spoken), roles=_roles(spoken),
+            apart=[(words.word(spoken, "role", role), [one for one in everybody if any(role == held_ for held_, _ in held.get(one.id, ()))])
+                   for role in APART],
             may_write=who.caller.may(Action.PERSON_WRITE),
         )  # fmt: skip
 
@@ -170,7 +200,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
             session,
             lambda: identity.add_person(
                 session, who.caller.actor, username=form.one("username"), name=_named(form, "name"), organization_id=home,
-                password=form.one("password") or None, natural_person=form.one("natural_person") or None,
+                password=form.one("password") or None, temporary=True, natural_person=form.one("natural_person") or None,
                 roles=[(Role(role), home) for role in form.all("role") if role in words.ROLE],
             ),
         )  # fmt: skip
@@ -185,6 +215,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
         return pages.show(
             request, "person.html", status=error.status if error else 200, error=error, it=row, known=known(session), roles=_roles(spoken),
             offices=sorted(identity.offices(session, person_id)), organizations=choices(session, spoken), spare=range(2),
+            login=persons.login_of(session, who, person_id, desk.settings.sso_issuer),
             may_write=who.caller.may(Action.PERSON_WRITE) and person_id != who.caller.person_id,
         )  # fmt: skip
 
@@ -197,7 +228,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
                     session, who.caller.actor, person_id, [(Role(role), where) for role, where in pairs if role in words.ROLE and where]
                 )
             elif form.has("set_password"):
-                identity.set_password(session, who.caller.actor, person_id, form.one("password"))
+                identity.set_password(session, who.caller.actor, person_id, form.one("password"), temporary=True)
             else:
                 identity.change_person(
                     session, who.caller.actor, person_id, status=_one_of(form, "status", words.STATUS), name=_named(form, "name"),
@@ -220,12 +251,13 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
                 Cell(one.id, href=f"/console/clients/{one.id}"),
                 Cell(one.name),
                 Cell(named(rows.get(one.organization_id), spoken)),
-                Cell(str(len(one.jwks.get("keys", ())))),
+                Cell(str(len(one.jwks.get("keys", ()))) if one.jwks_uri is None else said(spoken, N_("published by it"))),
+                Cell(said(spoken, N_("yes")) if one.dpop else "–"),
                 Cell(words.word(spoken, "status", one.status), tone=words.TONES[one.status]),
             ]
             for one in identity.clients(session)
         ]
-        titles = (N_("Identifier"), N_("Name"), N_("Organisation"), N_("Keys"), N_("State"))
+        titles = (N_("Identifier"), N_("Name"), N_("Organisation"), N_("Keys"), N_("Tokens bound to a key"), N_("State"))
         table = cut(spoken, ask, [Column(said(spoken, title)) for title in titles], cells, usual_filters(spoken))
         return shown(
             request, "clients.html", table, "clients", ask, error=error, organizations=choices(session, spoken),
@@ -259,15 +291,34 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
     def change_client(request: Request, client_id: str, form: Posted, who: ClientWriter, session: SessionDep) -> Response:
         def act() -> None:
             if form.has("set_keys"):
-                identity.set_client_keys(session, who.caller.actor, client_id, jwks=_jwks(form))
+                kept = identity.client(session, client_id)  # What the form doesn't speak of stays.
+                identity.set_client_keys(
+                    session, who.caller.actor, client_id, jwks=_jwks(form), jwks_uri=kept.jwks_uri, encryption_jwk=kept.encryption_jwk
+                )
             else:
                 status = _one_of(form, "status", words.STATUS)
-                identity.change_client(session, who.caller.actor, client_id, status=status, name=_named(form, "name"))
+                identity.change_client(session, who.caller.actor, client_id, status=status, name=_named(form, "name"), dpop=form.has("dpop"))
 
         error = done(session, act)
         return _client(request, client_id, who, session, error) if error else to(f"/console/clients/{quote(client_id)}", done="saved")
 
     return router
+
+
+def tree(rows: dict[str, models.Organization]) -> list[tuple[int, str, models.Organization]]:
+    """Organisations as a tree: each below the one that it is part of, with how deep it stands."""
+    below: dict[str | None, list[str]] = {}
+    for id_, row in rows.items():
+        below.setdefault(row.parent_id if row.parent_id in rows else None, []).append(id_)
+    found: list[tuple[int, str, models.Organization]] = []
+
+    def walk(parent: str | None, depth: int) -> None:
+        for id_ in below.get(parent, ()):
+            found.append((depth, id_, rows[id_]))
+            walk(id_, depth + 1)
+
+    walk(None, 0)
+    return found
 
 
 def _roles(spoken: str) -> list[tuple[str, str]]:

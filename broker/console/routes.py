@@ -23,6 +23,7 @@ from broker.console import (
     journal,
     lists,
     patient,
+    persons,
     policies,
     proving,
     recertifying,
@@ -30,7 +31,9 @@ from broker.console import (
     registry,
     reviewing,
     security,
+    sso_pages,
     standing_in,
+    supervision,
     terms_settings,
 )
 from broker.console.desk import Desk
@@ -62,6 +65,9 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     concerns.build_router,
     proving.build_router,
     security.build_router,
+    sso_pages.build_router,
+    supervision.build_router,
+    persons.build_router,
 )
 
 #: Errors under this path are pages.

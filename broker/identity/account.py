@@ -49,3 +49,8 @@ def organization_active(session: Session, organization_id: str) -> bool:
     parents = sa.select(col(Organization.id), col(Organization.parent_id), col(Organization.status)).where(col(Organization.id) == walk.c.parent_id)
     walk = walk.union(parents)
     return bool(session.execute(sa.select(sa.func.bool_and(walk.c.status == "active"))).scalar_one())
+
+
+def people_with_factor(session: Session) -> frozenset[UUID]:
+    """Everybody who has a second factor."""
+    return frozenset(session.execute(sa.select(col(SecondFactor.person_id)).where(col(SecondFactor.confirmed_at).is_not(None)).distinct()).scalars())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from broker.crypto import Keys
@@ -18,6 +18,8 @@ from broker.identity.introspection import Introspection
 from broker.identity.oauth_form import FORM, Form, FormRefused, OAuthForm
 from broker.identity.oauth_server import Server, form_refused
 from broker.identity.revocation import Revocation
+from broker.identity.sso import provider
+from broker.identity.sso_accounts import logged_out
 from broker.settings import Settings
 
 
@@ -31,6 +33,10 @@ def _form(fields: dict[str, str]) -> dict[str, Any]:
 
 _TOKEN_REQUEST = _form({"grant_type": "client_credentials", "scope": "SMART system scopes and one application:SA-YYYY-NNNNNN."})
 _ABOUT_A_TOKEN = _form({"token": "An access token."})
+_LOGOUT = {
+    "requestBody": {"required": True, "content": {FORM: {"schema": {"type": "object", "required": ["logout_token"], "properties": {
+        "logout_token": {"type": "string", "description": "Logout token of the hospital's login."}}}}}}
+}  # fmt: skip
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "RFC 6749 5.2 error."},
     401: {"description": "The client is not authenticated."},
@@ -42,6 +48,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader, residual: Residual | None = None) -> APIRouter:
     """The routes of the authorization server."""
     router = APIRouter(tags=["oauth2"])
+    hospital = provider(settings)
 
     def server(session: SessionDep) -> Server:
         made = Server(session, settings, keys, grants, residual)
@@ -67,6 +74,19 @@ def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader, resi
     def revoke(form: OAuthForm, session: SessionDep) -> JSONResponse:
         """Give a token back (RFC 7009)."""
         return answered(form, lambda given: server(session).endpoint("revocation", given))
+
+    @router.post("/oauth2/backchannel-logout", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_LOGOUT)
+    def backchannel_logout(request: Request, form: OAuthForm) -> JSONResponse:
+        """Somebody signed out at the hospital's login: their sessions here end (OpenID Connect Back-Channel Logout 1.0, 2.5)."""
+
+        def respond(given: Form) -> JSONResponse:
+            token = given.values.get("logout_token", "")
+            if hospital is not None and token and logged_out(request.app.state.database, hospital, token):
+                return JSONResponse({}, headers={"Cache-Control": "no-store"})
+            said = {"error": "invalid_request", "error_description": "This is no logout token for us."}
+            return JSONResponse(said, 400, headers={"Cache-Control": "no-store"})
+
+        return answered(form, respond)
 
     @router.get("/oauth2/jwks", response_class=JSONResponse)
     def jwks() -> JSONResponse:

@@ -103,6 +103,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.REVIEW_WRITE,
             Action.REGISTRY_READ,
             Action.WORKFORCE_READ,
+            Action.SUPERVISION_READ,
         }
     ),
     Role.ADMINISTRATOR: frozenset(

@@ -6,7 +6,7 @@ Who may call is in ``access``; what may be called by whom in ``roles``; the OAut
 from __future__ import annotations
 
 from broker.identity.access_token import audience, issuer, public_jwks
-from broker.identity.account import caller_for, organization_active
+from broker.identity.account import caller_for, organization_active, people_with_factor
 from broker.identity.assurance import demand, demand_for, is_fresh, lack, lacking, stepped_up
 from broker.identity.clients import change_client, client, clients, register_client, set_client_keys
 from broker.identity.factors import (
@@ -48,6 +48,9 @@ from broker.identity.sessions import (
     raise_proof,
     sessions_of,
 )
+from broker.identity.sso import SsoRefused, Unreachable, attempt, depart, provider, told
+from broker.identity.sso_accounts import arrive, link, links, logged_out, role_mapping, unlink
+from broker.identity.sso_accounts import refused as sso_refused
 from broker.identity.statements import Statement, StatementRefused, read_statement
 from broker.identity.tokens import revoke_token
 
@@ -63,17 +66,21 @@ __all__ = [
     "NewTotp",
     "People",
     "SessionGiven",
+    "SsoRefused",
     "Standing",
     "Statement",
     "StatementRefused",
+    "Unreachable",
     "add_key",
     "add_organization",
     "add_person",
     "add_totp",
     "agent_of",
     "all_offices",
+    "arrive",
     "ask_key",
     "ask_new",
+    "attempt",
     "audience",
     "authenticate",
     "bar",
@@ -91,6 +98,7 @@ __all__ = [
     "confirm_totp",
     "demand",
     "demand_for",
+    "depart",
     "device_mark",
     "end_session",
     "end_sessions",
@@ -107,7 +115,10 @@ __all__ = [
     "lack",
     "lacking",
     "lineage",
+    "link",
     "link_is_good",
+    "links",
+    "logged_out",
     "make_password_link",
     "offices",
     "open_session",
@@ -117,11 +128,13 @@ __all__ = [
     "patient_of_session",
     "people",
     "people_from_rows",
+    "people_with_factor",
     "person",
     "place",
     "proof_in_emergency",
     "prove_code",
     "prove_key",
+    "provider",
     "public_jwks",
     "raise_proof",
     "read_statement",
@@ -130,11 +143,15 @@ __all__ = [
     "remove_factor",
     "reset_factors",
     "revoke_token",
+    "role_mapping",
     "sessions_of",
     "set_client_keys",
     "set_password",
     "set_roles",
     "sign_in",
+    "sso_refused",
     "stepped_up",
+    "told",
+    "unlink",
     "use_password_link",
 ]

@@ -33,6 +33,7 @@ MOST = 5000
 
 Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
 Auditor = Annotated[PersonCaller, Depends(require(Action.LOG_READ))]
+Supervisor = Annotated[PersonCaller, Depends(require(Action.SUPERVISION_READ))]
 
 
 class Subject(StrEnum):
@@ -132,7 +133,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
 
     @router.get("/api/v1/supervision")
     def supervision(
-        _caller: Auditor,
+        _caller: Supervisor,
         session: SessionDep,
         subject: Annotated[list[Subject] | None, Query(description="what to follow; everything unless said")] = None,
         after: Annotated[str | None, Query(max_length=40, description="`next` of the last answer; nothing for the beginning")] = None,
