@@ -13,6 +13,7 @@ from broker.crypto import Keys
 from broker.database import Database, SessionDep
 from broker.edge import STRICT
 from broker.errors import Problem
+from broker.identity import service as identity
 from broker.identity.access import Person, PersonCaller
 from broker.incidents import case_schemas as schemas
 from broker.incidents import emergencies, violations
@@ -87,11 +88,13 @@ def build_router(
     @router.post("/violations/{number}/propose")
     def propose(number: Number, body: schemas.SanctionIn, session: SessionDep, caller: Person) -> schemas.CaseOut:
         """Propose a sanction: the first of two."""
+        identity.stepped_up(settings, caller)
         return _case(keys, violations.propose(session, keys, caller, number, sanction=body.sanction, days=body.days, text=body.text))
 
     @router.post("/violations/{number}/decide")
     def decide(number: Number, body: schemas.DecideIn, session: SessionDep, caller: Person) -> schemas.CaseOut:
         """Agree, and it takes effect at once; or send it back: the second of two."""
+        identity.stepped_up(settings, caller)
         return _case(keys, violations.decide(session, keys, caller, number, agree=body.agree))
 
     @router.post("/violations/{number}/decide-appeal")

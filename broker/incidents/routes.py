@@ -65,6 +65,7 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     @router.post("/containments", status_code=201)
     def contain(body: schemas.ContainIn, session: SessionDep, caller: Person) -> schemas.IncidentWhole:
         """Freeze clients, organisations, grants, tokens, people or patients at once. After the answer not a byte leaves to or of them."""
+        identity.stepped_up(settings, caller)
         targets = [one.target() for one in body.targets]
         row, _ = service.contain(session, keys, caller, targets, reason=body.reason, incident=body.incident, drill=body.drill)
         return whole(session, caller, row)
@@ -72,11 +73,13 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     @router.post("/incidents/{number}/ask-to-lift")
     def ask_to_lift(number: Number, body: schemas.TextIn, session: SessionDep, caller: Person) -> schemas.IncidentWhole:
         """Ask that what it froze be let go: the first of two people."""
+        identity.stepped_up(settings, caller)
         return whole(session, caller, service.ask_to_lift(session, keys, caller, number, reason=body.text))
 
     @router.post("/incidents/{number}/lift")
     def lift(number: Number, body: schemas.TextIn, session: SessionDep, caller: Person) -> schemas.IncidentWhole:
         """Let go of what it froze: the second of two people."""
+        identity.stepped_up(settings, caller)
         return whole(session, caller, service.lift(session, keys, caller, number, reason=body.text))
 
     @router.post("/incidents/{number}/assess")

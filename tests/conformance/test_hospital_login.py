@@ -19,11 +19,12 @@ from broker.identity import service as identity
 from broker.identity import sso
 from tests.live import hospital
 
-pytestmark = pytest.mark.keycloak
+#: A provider that starts for minutes on a machine that does much else.
+pytestmark = [pytest.mark.keycloak, pytest.mark.timeout(900)]
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "keycloak"
 #: It starts slowly where much else runs.
-PATIENCE = 300
+PATIENCE = 600
 SECRET = "a-secret-of-the-test-alone"
 PASSWORD = "four grey herons wade"
 
