@@ -57,6 +57,7 @@ keycloak: ## a real hospital login (Keycloak) in .cache for its test; wants Java
 	  mvn --quiet org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=org.keycloak:keycloak-quarkus-dist:$(KEYCLOAK):zip \
 	    -DoutputDirectory=.cache/keycloak && $(PYTHON) -m zipfile -e .cache/keycloak/keycloak-quarkus-dist-$(KEYCLOAK).zip .cache/keycloak && \
 	  chmod +x .cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh; }
+	.cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh build --db=dev-mem
 
 demo: $(STAMP) ## plays the whole story step by step, then serves; ARGS='--once' stops after the story
 	$(BIN)/broker demo $(ARGS)
