@@ -87,7 +87,7 @@ def story(issuer, module_database_url, tmp_path_factory):
         (own / "data" / "import" / "hospital.json").write_text(json.dumps(realm(running.base_url)))
         environment = os.environ | {
             "KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD, "JAVA_OPTS_KC_HEAP": "-Xmx512m",
-            "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
         }  # fmt: skip
         plain = ("--cache=local", "--http-enabled=true", "--hostname-strict=false", "--http-host=127.0.0.1", f"--http-port={port}")
         command = [own / "bin" / "kc.sh", "start", "--optimized", *plain, "--import-realm"]
