@@ -116,10 +116,11 @@ def arrive(session: Session, settings: Settings, mapping: RoleMapping | None, to
                 set_roles(session, "system", linked.person_id, wanted)
         except BrokerError:
             return SsoRefused("roles")
-    now, second = clock.now(), second_factor_shown(settings, told.claims)
-    caller = caller_for(session, linked.person_id, Proof(now, now if second else None, method="sso"))
+    caller = caller_for(session, linked.person_id, Proof(clock.now(), method="sso"))
     if caller is None:
         return SsoRefused("account")
+    # A factor that was added here is asked for here: whoever links an account, or rules the hospital's login, does not get past it.
+    second = second_factor_shown(settings, told.claims) and not caller.enrolled
     sid = told.claims.get("sid")
     return open_session(session, caller, method="sso", second=second, agent=agent, sid=sid if isinstance(sid, str) else None)
 

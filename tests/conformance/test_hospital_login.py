@@ -95,8 +95,10 @@ def story(issuer, module_database_url, tmp_path_factory):
         with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, env=environment) as process:
             try:
                 wait(f"http://127.0.0.1:{port}/realms/hospital/.well-known/openid-configuration", process, log)
-                running.keycloak = f"http://127.0.0.1:{port}"
+                running.keycloak, running.browsers = f"http://127.0.0.1:{port}", []
                 yield running
+                for browser in running.browsers:
+                    browser.close()
             finally:
                 process.terminate()
                 process.wait(60)
@@ -134,12 +136,15 @@ def subjects(story):
 def sign_in(story, name):
     """A browser that signs in at Keycloak's own page; it and the broker's last answer."""
     browser = httpx2.Client(base_url=story.base_url, timeout=120, headers={"Accept-Language": "en"})
+    story.browsers.append(browser)
     away = browser.get("/console/sso?next=/console/inbox")
     assert away.status_code == 303, away.text[:500]
     page = browser.get(away.headers["location"])
     assert page.status_code == 200, page.text[:500]
     action = html.unescape(re.search(r'action="([^"]+)"', page.text)[1])
-    back = browser.post(action, data={"username": name, "password": PASSWORD})
+    # Keycloak's cookies want encryption; a browser keeps them for this very machine without it, as its user would.
+    theirs = "; ".join(one.partition(";")[0] for one in page.headers.get_list("set-cookie"))
+    back = httpx2.post(action, data={"username": name, "password": PASSWORD}, headers={"Cookie": theirs}, timeout=120)
     assert back.status_code == 302, back.text[:500]
     return browser, browser.get(back.headers["location"])
 

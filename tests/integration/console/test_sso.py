@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import pyotp
 import pytest
 import sqlalchemy as sa
 
@@ -238,6 +239,20 @@ def test_a_second_factor_counts_where_the_hospital_login_says_that_it_saw_one(br
     provider.claims = {"amr": ["pwd", "mfa"]}
     come_back(browser, provider, "subject-of-cao.yan")
     assert browser.get("/console/events").status_code == 200
+
+
+def test_a_factor_that_was_added_here_is_asked_for_here_whatever_the_hospital_login_saw(browser, provider, honest, story):
+    """Whoever may link accounts, or rules the provider, does not get past somebody's own factor."""
+    database, keys = story.installation.database, story.installation.keys
+    with database.transaction() as session:
+        caller = identity.caller_for(session, story.people["lu.xin"])
+        new = identity.add_totp(session, keys, caller, name="Telephone", issuer="renhe")
+    identity.confirm_totp(database, keys, caller, new.id, pyotp.parse_uri(new.uri).now())
+    provider.claims = {"amr": ["mfa"]}
+    come_back(browser, provider, "subject-of-lu.xin")
+    assert browser.get("/console/inbox").headers["location"].startswith("/console/second-factor")
+    with database.transaction() as session:
+        identity.remove_factor(session, caller, new.id, needed=False)
 
 
 def test_signing_out_at_the_hospital_signs_out_here(browser, provider, honest, story):
