@@ -27,6 +27,7 @@ SECRETS = (
     "opa_token",
     "opa_control_token",
     "bundle_signing_key",
+    "upstream_signing_key",
     "export_store_secret",
     "smtp_password",
     "metrics_token",
@@ -117,6 +118,14 @@ class Settings(BaseSettings):
         None, description="Hosts, separated by commas, whose published client keys may be fetched although their addresses are not public."
     )
     jwks_ca_file: Path | None = Field(None, description="Certificates (PEM) that are believed when client keys are fetched. Unset: the system's.")
+    upstream_hosts: str | None = Field(
+        None,
+        description="Hosts (`host` or `host:port`), separated by commas, of the FHIR servers from which records may be pulled. Unset: none.",
+    )
+    upstream_ca_file: Path | None = Field(None, description="Certificates (PEM) that are believed of upstream FHIR servers. Unset: the system's.")
+    upstream_signing_key: SecretStr | None = Field(
+        None, description="Private key (PEM, P-384) by which upstream FHIR servers know the broker; `broker upstream key` prints the public one."
+    )
     refusal_step: float = Field(
         0.025,
         ge=0,
@@ -223,6 +232,11 @@ class Settings(BaseSettings):
     def sso_second_factor_values(self) -> frozenset[str]:
         """The values of ``sso_second_factor``."""
         return frozenset(self.sso_second_factor.replace(" ", "").split(",")) - {""}
+
+    @property
+    def allowed_upstream_hosts(self) -> frozenset[str]:
+        """The hosts of ``upstream_hosts``."""
+        return frozenset(host for host in (self.upstream_hosts or "").lower().replace(" ", "").split(",") if host)
 
     @property
     def allowed_jwks_hosts(self) -> frozenset[str]:

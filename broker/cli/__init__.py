@@ -6,7 +6,23 @@ import sys
 
 import typer
 
-from broker.cli import administrator, audit, consent, demo, keys, labels, minimise, policy, receive, reconcile, records, review, serve, witness
+from broker.cli import (
+    administrator,
+    audit,
+    consent,
+    demo,
+    keys,
+    labels,
+    minimise,
+    policy,
+    receive,
+    reconcile,
+    records,
+    review,
+    serve,
+    upstream,
+    witness,
+)
 from broker.errors import BrokerError
 
 app = typer.Typer(name="broker", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -18,6 +34,7 @@ for _name, _group in (
     ("audit", audit.app),
     ("keys", keys.app),
     ("policy", policy.app),
+    ("upstream", upstream.app),
     ("witness", witness.app),
 ):
     app.add_typer(_group, name=_name)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
@@ -62,6 +62,36 @@ class Progress(NamedTuple):
     refused: int
 
 
+class Origin(Protocol):
+    """What speaks for the resources of one upstream server while they are taken in (``records.upstream``)."""
+
+    def local(self, reference: str) -> str | None:
+        """``Type/id`` of an absolute reference to the server itself."""
+        ...
+
+    def admitted(self, session: Session, ready: Sequence[Prepared]) -> tuple[list[Prepared], list[Refusal]]:
+        """Those that the server may bring, and why not the others."""
+        ...
+
+    def keep(self, session: Session, stored: Sequence[Prepared]) -> None:
+        """Note that the server has these."""
+        ...
+
+
+class _Links(dict[str, str | None]):
+    """Full URLs of a Bundle's entries, and every address below the server that it is from."""
+
+    def __init__(self, origin: Origin) -> None:
+        super().__init__()
+        self._origin = origin
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (isinstance(key, str) and self._origin.local(key) is not None)
+
+    def __getitem__(self, key: str) -> str | None:
+        return super().__getitem__(key) if super().__contains__(key) else self._origin.local(key)
+
+
 @dataclass
 class Report:
     """What became of everything that was given."""
@@ -92,6 +122,7 @@ class _Run:
     max_depth: int
     matched: dict[Condition, list[str]] = field(default_factory=dict)
     medications: dict[str, tuple[Label, ...]] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def surroundings(self, session: Session) -> Surroundings:
         """What entries may refer to outside their file. What was found once is remembered; what wasn't may come yet."""
@@ -115,7 +146,8 @@ class _Run:
         def unnamed(data: bytes) -> str:
             return self.keys.blind("unnamed", data.hex()).hex()[:32]
 
-        return Surroundings(stored=stored, medication=medication, unnamed=unnamed, max_depth=self.max_depth)
+        links = {} if self.origin is None else _Links(self.origin)
+        return Surroundings(links=links, stored=stored, medication=medication, unnamed=unnamed, max_depth=self.max_depth)
 
 
 def ingest(
@@ -166,6 +198,17 @@ def ingest_bundle(database: Database, keys: Keys, data: bytes, *, source: str = 
     stored, _ = _part(_run(database, keys, source, actor, max_depth), bundle_part(data), 1, final=True)
     report = Report(files=1)
     _add(report, Path("-"), stored)
+    return report
+
+
+def ingest_parts(database: Database, keys: Keys, batch: Iterable[Part], *, source: str, origin: Origin, actor: str = "system") -> Report:
+    """Parts of what an upstream server gave, each in a transaction of its own, through the same door as files."""
+    run = _run(database, keys, source, actor, 64)
+    run.origin = origin
+    report = Report()
+    for number, part in enumerate(batch, 1):
+        stored, _ = _part(run, part, number, final=True)
+        _add(report, Path("-"), stored)
     return report
 
 
@@ -235,8 +278,13 @@ def _stored(run: _Run, session: Session, part: Part, number: int, *, final: bool
                 ready.append(result)
             else:
                 stored.refused.append(result)
+        if run.origin is not None:
+            ready, refused = run.origin.admitted(session, ready)
+            stored.refused += refused
         hand_on(session, run.keys, ready)
         done = store(session, run.keys, ready)
+        if run.origin is not None:
+            run.origin.keep(session, ready)
         look_again(session, run.keys, ready)
         stored.accepted += done.accepted
         stored.unchanged += done.unchanged

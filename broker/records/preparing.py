@@ -42,6 +42,8 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "several-matches": ("Several stored resources match the conditional reference.", "有多个资源与条件引用匹配。"),
     "unsupported-condition": ("Conditional references are resolved by identifier=system|value alone.", "条件引用仅支持 identifier=system|value。"),
     "reference-form": ("A reference is written in a way that can't be replaced byte for byte.", "引用的书写方式无法按字节替换。"),
+    "not-asked": ("The upstream server was not asked for this type.", "上游服务器返回了未请求的资源类型。"),
+    "other-source": ("A resource with this type and id came from another source.", "相同类型与 id 的资源来自其他来源。"),
     "other-patient": ("A resource with this type and id is stored for another patient.", "相同类型与 id 的资源已属于另一名患者。"),
 }
 

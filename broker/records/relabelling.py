@@ -57,6 +57,10 @@ def _stored(session: Session, keys: Keys, wanted: set[Reference]) -> dict[Refere
     return found
 
 
+#: On what an upstream server no longer has, beside ``unclassified``: labelling anew leaves it alone, until the server brings it again.
+GONE = "gone"
+
+
 def look_again(session: Session, keys: Keys, batch: list[Prepared]) -> None:
     """Have the patients labelled anew to whose stored reports something sensitive may have been added just now."""
     patients = {one.patient for one in batch if one.patient is not None and one.type in SOURCES and _sensitive(one.labels)}
@@ -82,7 +86,7 @@ def relabel(database: Database, keys: Keys, patient_key: UUID, *, actor: str = "
         changed = [
             prepared_again(resources[one.type, one.id], one.body, patient, found[one.type, one.id])
             for one in stored
-            if {label.code for label in found[one.type, one.id]} != {*one.labels, *one.in_text}
+            if GONE not in one.labels and {label.code for label in found[one.type, one.id]} != {*one.labels, *one.in_text}
         ]
         done = store(session, keys, changed)
         if done.accepted:

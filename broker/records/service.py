@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from broker import jobs
 from broker.records.compartment import SHARED_TYPES
 from broker.records.dates import clinical_dates
 from broker.records.errors import RecordUnreadable, UnknownPatient
@@ -12,12 +13,19 @@ from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
-from broker.records.relabelling import background, relabel, relabel_all
+from broker.records.relabelling import background as relabelling_background
+from broker.records.relabelling import relabel, relabel_all
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_named, read_one, vault
 from broker.records.rewrapping import FIRST as FIRST_PATIENT
 from broker.records.rewrapping import rewrap, wrapped_with
 from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.tokens import id_token, label_tokens
+from broker.records.upstream import Given as Upstream
+from broker.records.upstream import add as add_upstream
+from broker.records.upstream import background as upstream_background
+from broker.records.upstream import listed as upstreams
+from broker.records.upstream import public_jwks, pull
+from broker.records.upstream_http import UpstreamFailed
 from broker.records.vault import Vault, unwrap
 from broker.records.whole import whole
 
@@ -39,8 +47,11 @@ __all__ = [
     "Report",
     "Row",
     "UnknownPatient",
+    "Upstream",
+    "UpstreamFailed",
     "Vault",
     "Window",
+    "add_upstream",
     "all_of",
     "background",
     "bump_epoch",
@@ -60,6 +71,8 @@ __all__ = [
     "open_row",
     "open_rows",
     "open_vault",
+    "public_jwks",
+    "pull",
     "read",
     "read_linked",
     "read_named",
@@ -72,7 +85,13 @@ __all__ = [
     "shred_again",
     "spoken",
     "unwrap",
+    "upstreams",
     "vault",
     "whole",
     "wrapped_with",
 ]
+
+
+def background() -> list[jobs.Job]:
+    """What the records do by themselves."""
+    return [*relabelling_background(), *upstream_background()]
