@@ -20,6 +20,7 @@ import msgspec
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from broker import clock
 from broker.records.sources import Entry, Part, bundle_part, parts
 from broker.records.upstream_http import FILE_BYTES, PAGE_BYTES, SMALL_BYTES, UpstreamFailed, Wire, pieces, retry_after, whole
 
@@ -101,7 +102,7 @@ class Connection:
     def _renew(self, endpoint: str) -> None:
         if self.key is None:
             raise UpstreamFailed("upstream.no-key")
-        now = int(time.time())
+        now = clock.epoch(clock.now())
         claims = {"iss": self.client_id, "sub": self.client_id, "aud": endpoint, "exp": now + 240, "jti": secrets.token_hex(32)}
         assertion = jwt.encode({"alg": "ES384", "kid": self.key.thumbprint(), "typ": "JWT"}, claims, self.key, algorithms=["ES384"])
         form = {"grant_type": "client_credentials", "scope": self.scope, "client_assertion_type": _ASSERTION, "client_assertion": assertion}
