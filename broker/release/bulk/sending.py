@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -50,6 +51,16 @@ class Outflow:
         self._seconds = seconds
         self._gone: asyncio.Future[None] | None = None
         self.begun = False
+        self._squeeze: Any = None
+
+    def squeeze(self) -> None:
+        """Pack what follows as one gzip member: many HTTP libraries read the first of several and drop the rest without a word."""
+        self._squeeze = zlib.compressobj(writing.LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+
+    @property
+    def squeezes(self) -> bool:
+        """Whether what is put is packed here."""
+        return self._squeeze is not None
 
     async def begin(self, headers: dict[str, str]) -> None:
         """Send status and headers, once."""
@@ -61,6 +72,8 @@ class Outflow:
     async def put(self, body: bytes) -> bool:
         """Send bytes; whether the operating system has taken every one (``delivery.deliver`` says why the turns)."""
         assert self._gone is not None  # noqa: S101  (begun)
+        if self._squeeze is not None:  # So far that the recipient has all of it before the next gate opens.
+            body = self._squeeze.compress(body) + self._squeeze.flush(zlib.Z_SYNC_FLUSH)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._seconds) as limit:
@@ -78,7 +91,8 @@ class Outflow:
 
     async def end(self) -> None:
         """Say that this was all."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        rest = b"" if self._squeeze is None else self._squeeze.flush()
+        await self._send({"type": "http.response.body", "body": rest, "more_body": False})
 
     async def close(self) -> None:
         """Stop listening for the recipient's going away."""
@@ -145,6 +159,8 @@ async def _sent(
     *,
     gzip: bool,
 ) -> Refusal | None:
+    if gzip and len(segments) > 1:
+        outflow.squeeze()
     for segment in segments:
         try:
             refusal = await _one(parts, connection, claims, file, segment, outflow, gzip=gzip)
@@ -156,7 +172,7 @@ async def _sent(
                 await asyncio.to_thread(_recut, parts, file["export_id"], segment["patient_key"])
             return None if outflow.begun else Refusal(Kind.NOT_FOUND, refusal.reasons)
     if not outflow.begun:
-        await outflow.begin(_headers(file, gzip=gzip))
+        await outflow.begin(_headers(file, outflow, gzip=gzip))
     await outflow.end()
     return None
 
@@ -166,10 +182,12 @@ def _recut(parts: Parts, export: UUID, patient_key: UUID | None = None) -> None:
         orders.recut(session, export, patient_key)
 
 
-def _headers(file: dict[str, Any], *, gzip: bool) -> dict[str, str]:
+def _headers(file: dict[str, Any], outflow: Outflow, *, gzip: bool) -> dict[str, str]:
+    # How long it is is known beforehand, but for what is packed on the way; that ends with the last chunk (RFC 9112 7.1).
+    length = {} if outflow.squeezes else {"Content-Length": str(file["packed_bytes" if gzip else "plain_bytes"])}
     return {
         "Content-Type": "application/fhir+ndjson",
-        "Content-Length": str(file["packed_bytes" if gzip else "plain_bytes"]),
+        **length,
         "Vary": "Accept-Encoding, Authorization",
         "Release-Digest": f"sha-256={file['digest']}",
         **({"Content-Encoding": "gzip"} if gzip else {}),
@@ -213,8 +231,8 @@ async def _carried_out(
     intent = await service.record_intent(parts, permitted, ready.release, spend=False)  # It was counted when it was prepared.
     assert intent is not None  # noqa: S101  (nothing is spent)
     if not outflow.begun:
-        await outflow.begin(_headers(file, gzip=gzip))
-    complete = await outflow.put(member if gzip else ready.body)
+        await outflow.begin(_headers(file, outflow, gzip=gzip))
+    complete = await outflow.put(member if gzip and not outflow.squeezes else ready.body)
     await service.record_outcome(connection, permitted, ready, intent, complete=complete)
     return None if complete else Refusal(Kind.UNAVAILABLE, ("recipient.gone",))
 
