@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup opa peers keycloak demo run test check static lint types imports policies docs bench lock clean
+.PHONY: help setup opa peers keycloak demo run test check static lint types imports policies docs bench fuzz lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -96,6 +96,10 @@ docs: $(STAMP)
 
 bench: $(STAMP) opa ## the benchmarks beside their floors; prints ratios, writes benchmarks/results/*.json
 	$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: $(STAMP) ## Atheris on everything that reads bytes from outside (Linux, Python 3.11); ARGS='token 600' or ARGS=60
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement tools/fuzz/requirements.lock
+	$(BIN)/python -m tools.fuzz $(ARGS)
 
 lock: ## resolve pyproject.toml anew into the lock files
 	test -x .cache/lock/bin/uv || { $(PYTHON) -m venv .cache/lock && .cache/lock/bin/python -m pip install --quiet uv; }
