@@ -8,7 +8,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "202611231745"
-down_revision = "202611231730"
+down_revision = "202611231735"
 branch_labels = None
 depends_on = None
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from tools import fuzz
+from tools.fuzz import targets as fuzz
 
 COUNT = int(os.environ.get("BROKER_FUZZ", "300"))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 def main(name: str, seconds: str) -> None:
     """Fuzz one target until the time is over or it breaks."""
-    import atheris  # type: ignore[import-not-found]
+    import atheris
 
-    with atheris.instrument_imports(include=["broker", "json", "urllib"]):
-        from tools import fuzz
+    with atheris.instrument_imports(include=["broker", "json", "urllib", "tools"]):
+        from tools.fuzz import targets as fuzz
 
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(fuzz.SEEDS[name]):
@@ -27,7 +27,7 @@ if __name__ == "__main__":
     if chosen and not chosen.isdigit():
         main(chosen, given or "60")
     else:
-        from tools.fuzz import TARGETS
+        from tools.fuzz.targets import TARGETS
 
         for target in TARGETS:
             sys.stdout.write(f"== {target}\n")
