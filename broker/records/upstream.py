@@ -3,7 +3,7 @@
 Records pass the same door as files do (``ingest``): checks, compartment, labels. A server speaks for what it brought and for nothing else: it
 can't change what another source brought, nor bring types that it was not asked for. What it no longer has is marked gone and not
 released. A round that breaks off is taken up again; what was taken in twice is unchanged. Where an age is stated for a server, its
-patients are not released once the last whole round is older (``release_reads.VAULT_SQL``), whether or not a worker runs (decision 0024).
+patients are not released once the last whole round is older (``release_reads.VAULT_SQL``), whether or not a worker runs (decision 0027).
 """
 
 from __future__ import annotations
