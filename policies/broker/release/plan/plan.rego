@@ -312,6 +312,7 @@ denied_labels := data.broker.sensitive.deny if count(lifted) == 0
 
 denied_labels := labels if {
 	count(lifted) > 0
+	count(data.broker.sensitive.deny) > 0
 	lifted_labels := {label |
 		some category in lifted
 		some label in data.broker.sensitive.categories[category].labels
