@@ -17,9 +17,9 @@ KEPT = ROOT / "docs" / "guide" / "pictures"
 
 #: Which pictures the guides show: name, language, size.
 SHOWN = (
-    *((name, "zh", "desk") for name in ("apply", "exchange", "exchange-endorsing", "decide", "proof", "reviews", "people")),
+    *((name, "zh", "desk") for name in ("apply", "exchange", "exchange-endorsing", "decide", "proof", "workbench", "people", "training", "access")),
     ("patient", "zh", "phone"),
-    *((name, "en", "desk") for name in ("apply", "decide", "proof", "reviews")),
+    *((name, "en", "desk") for name in ("apply", "decide", "proof", "workbench", "training")),
 )
 #: Rows that are kept, and bytes that a file may have.
 HEIGHT, LARGEST = 1000, 120_000

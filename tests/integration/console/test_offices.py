@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from broker import clock
+from broker.console import inbox
 
 LABORATORY = [{"data_class": "clinical.laboratory"}]
 
@@ -51,6 +52,20 @@ def test_one_step_for_many_is_judged_one_by_one(browser, story):
     assert browser.post("/console/decide", [("action", "refuse"), ("reason", "Twice."), ("code", "duplicate"), *(("chosen", one) for one in two)])
     states = [manager.call("GET", f"/api/v1/applications/{number}").json()["status"] for number in numbers]
     assert states == ["refused", "refused", "submitted"]
+
+
+def test_older_messages_are_a_page_further(browser, story, monkeypatch):
+    monkeypatch.setattr(inbox, "SHOWN", 1)
+    for _ in range(2):
+        apply(story, "p1001")
+    browser.sign_in("song.yi")
+    first = browser.get("/console/inbox")
+    older = re.search(r'href="(/console/inbox\?after=[0-9a-f-]+)"', first.text)[1]
+    second = browser.get(older)
+    articles = [re.findall(r"<article.*?</article>", page.text, flags=re.DOTALL) for page in (first, second)]
+    assert [len(one) for one in articles] == [1, 1]
+    assert articles[0] != articles[1]
+    assert browser.get("/console/inbox?after=what").status_code == 200
 
 
 def test_who_may_do_nothing_at_once_is_offered_nothing(browser, story):

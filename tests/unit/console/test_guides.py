@@ -25,7 +25,7 @@ def test_pictures_are_those_that_are_shown_and_small():
         for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text("utf-8"))
     }
     assert named == files.keys() == NAMES
-    assert len(files) <= 12
+    assert len(files) <= 16
     assert {name: size for name, size in files.items() if size > guide_pictures.LARGEST} == {}
 
 
