@@ -57,6 +57,8 @@ from broker.release.reconciliation import build_router as reconciliation_router
 from broker.release.routes import build_router as release_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
+from broker.requests import service as requests
+from broker.requests.routes import build_router as requests_router
 from broker.retention import service as retention
 from broker.retention.routes import build_router as retention_router
 from broker.review import service as review
@@ -110,7 +112,15 @@ def open_installation(chosen: Settings, *, seals: bool = True) -> Installation:
 
 def destruction() -> retention.Means:
     """What else than a patient's own key must go when it is destroyed: words that lie under other keys."""
-    return retention.Means(forget=(applications.destroy_texts, lambda session, _keys, patient_key: feedback.destroy_comments(session, patient_key)))
+    return retention.Means(
+        forget=(
+            incidents.destroy_texts,
+            obligations.destroy_texts,
+            feedback.concerns.destroy_texts,
+            lambda session, _keys, patient_key: feedback.destroy_comments(session, patient_key),
+            applications.destroy_texts,
+        )
+    )
 
 
 def background_jobs() -> list[jobs.Job]:
@@ -128,6 +138,7 @@ def background_jobs() -> list[jobs.Job]:
         *telemedicine.background(),
         *obligations.background(),
         *retention.background(),
+        *requests.background(),
         *bulk_exports.background(),
     ]
 
@@ -225,6 +236,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
         retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),
+        requests_router(settings=chosen, keys=installation.keys, database=installation.database),
         bulk_router(),
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
@@ -276,6 +288,9 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         reasons=policy.reasons(),
         policies=lambda: installation.engine.policies,
         wording=consent_wording(catalogue),
+        destruction=destruction(),
+        second_factor=identity.proof_in_emergency(installation.database, installation.keys, installation.settings),
+        kept_by_recipients=policy.kept_by_recipients(),
     )
 
 

@@ -24,6 +24,7 @@ SECRETS = (
     "blinding_key",
     "token_signing_key",
     "log_signing_key",
+    "message_gateway_secret",
     "opa_token",
     "opa_control_token",
     "bundle_signing_key",
@@ -158,6 +159,10 @@ class Settings(BaseSettings):
         "",
         description="Private networks to which webhooks may go, such as 10.20.0.0/16, separated by commas. Unset: public addresses by https alone.",
     )
+    message_gateway: str | None = Field(
+        None, description="URL of the hospital's message gateway: tells a patient's contact by telephone that data were opened in an emergency."
+    )
+    message_gateway_secret: SecretStr | None = Field(None, description="Secret with which messages to the gateway are signed (Standard Webhooks).")
     record_number_system: str = Field(
         "https://hospital.example/fhir/sid/mrn",
         description="System (URI) of the hospital's own record numbers, which applicants may name a patient by.",
@@ -171,6 +176,7 @@ class Settings(BaseSettings):
     )
     emergency_minutes: int = Field(60, ge=5, le=240, description="Minutes for which emergency access stays open.")
     emergency_review_hours: int = Field(72, ge=1, le=720, description="Hours after which emergency access that nobody reviewed becomes an incident.")
+    unused_days: int = Field(90, ge=1, le=400, description="Days without use after which an access right is proposed to be revoked.")
     shred_list: Path | None = Field(
         None,
         description="File that names the patients whose keys were destroyed, kept apart from the database and its backups. "

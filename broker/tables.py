@@ -22,6 +22,7 @@ SLICES = (
     "incidents",
     "obligations",
     "retention",
+    "requests",
     "review",
 )
 

@@ -124,7 +124,27 @@ def migrate() -> None:
 
     to_head(server_url(settings(), "admin"))
     console.print("the database is at the newest schema")
+    if again := _forgotten_again():
+        console.print(f"{again} destroyed patients had come back with a backup and were destroyed again")
     stop_embedded()
+
+
+def _forgotten_again() -> int:
+    """After a restore: destroy again whom the list outside the database names, as the owner of the database."""
+    from broker.retention import service as retention
+
+    if not retention.list_path(settings()).exists():
+        return 0
+    from broker.app import destruction
+    from broker.crypto import load_keys
+    from broker.database import Database, server_url
+
+    database = Database(server_url(settings(), "admin"), "owner", pool=0)
+    try:
+        with database.transaction() as session:
+            return retention.forget_again(session, load_keys(settings(), seals=False), settings(), destruction())
+    finally:
+        database.dispose()
 
 
 def check(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -83,6 +83,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return pages.show(
             request, "concern.html", status=error.status if error else 200, error=error, it=_said(session, desk, row),
             may_answer=who.caller.may(Action.CONCERN_ANSWER) and row.person_id != who.caller.person_id and row.state != ConcernState.CLOSED,
+            may_act=who.caller.may(Action.INCIDENT_HANDLE),
             verdicts=[(code, words.word(spoken, "verdict", code)) for code in words.VERDICT],
         )  # fmt: skip
 
@@ -130,7 +131,7 @@ def _said(session: Session, desk: Desk, row: Concern) -> dict[str, Any]:
     answers = [{"at": given.at, "verdict": given.verdict, "text": text} for given, text in concerns.answers_of(session, desk.keys, row)]
     return {
         "number": row.number, "kind": row.kind, "state": row.state, "application": row.application, "raised_at": row.raised_at, "due_at": row.due_at,
-        "text": concerns.text_of(desk.keys, row), "answers": answers, "by_patient": row.patient_token is not None,
+        "text": concerns.text_of(session, desk.keys, row), "answers": answers, "by_patient": row.patient_token is not None,
     }  # fmt: skip
 
 

@@ -15,7 +15,9 @@ from broker.applications.service import Means, Preview
 from broker.consent.service import Wording
 from broker.crypto import Keys
 from broker.database import Database
+from broker.incidents.service import SecondFactor
 from broker.policy.service import Catalogue, PolicySet, Text
+from broker.retention.service import Means as Destruction
 from broker.settings import Settings
 
 
@@ -28,6 +30,8 @@ class Desk:
     (``release.accounting.Disclosure``). ``reconcile``: a recipient's import log held against ours
     (``release.reconciling.Reconciled``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
     policy's names in both languages; ``wording``: the same as notices use them.
+    ``destruction``: what else goes with a patient's key; ``second_factor``: whether somebody proves theirs.
+    ``kept_by_recipients``: days after which recipients delete, by the names of policy's least-necessary profiles.
     """
 
     settings: Settings
@@ -44,3 +48,6 @@ class Desk:
     reasons: Mapping[str, Text]
     wording: Wording
     policies: Callable[[], PolicySet]  #: the policies that decide now
+    destruction: Destruction
+    second_factor: SecondFactor
+    kept_by_recipients: Sequence[tuple[Text, int]]

@@ -19,6 +19,7 @@ from broker.console.exchange import said_to
 from broker.console.language import N_, said
 from broker.console.pages import Pages, named, text
 from broker.console.tables import Ask, Cell, Column, Filter
+from broker.console.workload import workload
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Malformed, Problem
 from broker.feedback import service as feedback
@@ -181,6 +182,8 @@ def _digits(text: str) -> bool:
 
 def counts(session: Session, who: Visitor, kind: Kind) -> list[tuple[str, int, str]]:
     """What somebody's work looks like at a glance: words, number, address."""
+    if kind is DECIDE:
+        return workload(session, who)
     if kind is not MINE:
         return []
     found = applications.glance(session, who.caller.person_id)

@@ -80,6 +80,10 @@ DONE = {
     "policy-approve": N_("Approved. It decides from the moment named below."),
     "policy-withdraw": N_("Given up. It is kept, and decides nothing."),
     "policy-bring-back": N_("Brought back. It decides again in a few seconds."),
+    "reported": N_("Thank you. It has its number, and whoever handles incidents is told."),
+    "contained": N_("Frozen. From now on not a byte leaves to or of what was named."),
+    "glass": N_("Open. It closes by itself, and is reviewed afterwards."),
+    "asked": N_("Thank you. It is on record, with its clock."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }

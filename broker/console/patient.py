@@ -36,6 +36,7 @@ Giver = Annotated[Visitor, Depends(require(Action.CONSENT_WRITE))]
 MENU = [
     Entry("/console/patient", N_("My data")),
     Entry("/console/patient/consents", N_("My consents")),
+    Entry("/console/patient/requests", N_("My rights")),
     Entry("/console/patient/concerns", N_("My complaints")),
 ]
 

@@ -38,10 +38,16 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         known = {row.id: row for row in identity.organizations(session)}
         people = {str(row.id): row.name for row in identity.people(session)}
         shown = [_right(desk, spoken, row, known, people, mine=review.recertifying.answers_for(session, who.caller, row)) for row in rows[:limit]]
-        titles = (N_("Kind"), N_("Access right"), N_("Of the organisation"), N_("Answer by"), N_("Answer"))
+        titles = (N_("Kind"), N_("Access right"), N_("Of the organisation"), N_("Last used"), N_("Answer by"), N_("Answer"))
         table = made(
             ask, [Column(said(spoken, title)) for title in titles],
-            [[Cell(one["kind"]), Cell(one["what"], href=one["href"]), Cell(one["where"]), Cell(one["due"]), Cell(one["state"])] for one in shown],
+            [
+                [
+                    Cell(one["kind"]), Cell(one["what"], href=one["href"]), Cell(one["where"]), Cell(one["used"], note=one["unused"]),
+                    Cell(one["due"]), Cell(one["state"]),
+                ]
+                for one in shown
+            ],
             offset + len(rows), span=said(spoken, SPAN if len(rows) <= limit else N_("{first} to {last}, and more")),
         )  # fmt: skip
         if ask.format:
@@ -99,5 +105,7 @@ def _right(
     return {
         "id": row.id, "kind": words.word(spoken, "right", row.kind), "what": what, "href": href,
         "where": named(known.get(row.organization_id), spoken), "due": moment(spoken, desk.settings.time_zone, row.due_at),
-        "answer": row.answer, "state": state, "open": row.outcome is None and mine,
+        "used": moment(spoken, desk.settings.time_zone, row.last_used_at) if row.last_used_at else said(spoken, N_("never on record")),
+        "unused": said(spoken, N_("proposed to go")) if row.unused else "", "answer": row.answer,
+        "state": state, "open": row.outcome is None and mine,
     }  # fmt: skip

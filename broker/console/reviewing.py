@@ -156,7 +156,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         del form
 
         def act(chosen: review.Quarter) -> str:
-            review.recertifying.begin(session, desk.keys, who.caller, chosen)
+            review.recertifying.begin(session, desk.keys, who.caller, chosen, unused_days=desk.settings.unused_days)
             return "access-begun"
 
         return done(request, who, session, quarter, act)

@@ -57,6 +57,14 @@ ELEMENTS = MappingProxyType(
         "amount": N_("amount"), "batch": N_("batch"), "hasMember": N_("parts (reference)"), "derivedFrom": N_("derived from"),
         "dataAbsentReason": N_("why there is no value"), "qualification": N_("qualification"), "author": N_("author"), "content": N_("content"),
         "date": N_("date"), "questionnaire": N_("questionnaire"), "authored": N_("time"), "source": N_("source"), "requestor": N_("ordered by"),
+        "activity": N_("activities"), "addresses": N_("what it is about"), "claim": N_("claim"), "device": N_("device"),
+        "deviceName": N_("name of the device"), "end": N_("end"), "goal": N_("goals"), "lifecycleStatus": N_("state of the goal"),
+        "lotNumber": N_("lot number"), "owner": N_("owner"), "payload": N_("message"), "primarySource": N_("reported first-hand"),
+        "protocolApplied": N_("vaccination scheme"), "recipient": N_("recipient"), "sent": N_("time sent"), "serialNumber": N_("serial number"),
+        "start": N_("begin"), "startDate": N_("begin"), "target": N_("target"), "title": N_("title"),
+        "scope": N_("scope"), "dateTime": N_("time"), "organization": N_("organisation in charge"), "sourceReference": N_("proof"),
+        "sourceAttachment": N_("proof"), "provision": N_("provisions"), "policyRule": N_("rule"), "policy": N_("rule"),
+        "verification": N_("verification"),
     }
 )  # fmt: skip
 

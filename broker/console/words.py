@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from broker.console import words_after
 from broker.console.language import N_, said
 
 STATE = {
@@ -263,6 +264,7 @@ TABLES = MappingProxyType(
         "right_outcome": RIGHT_OUTCOME,
         "revision": REVISION,
         "transform": TRANSFORM,
+        **words_after.TABLES,
     }
 )
 
@@ -276,6 +278,7 @@ TONES = MappingProxyType(
         "refused": "bad", "revoked": "bad", "suspended": "bad", "deny": "bad", "unavailable": "bad", "unknown": "bad", "emergency": "bad",
         "in-force": "good", "soon": "waiting",
         "failed": "quiet", "booked": "waiting", "confirmed": "good", "open": "good", "followed-up": "good", "cancelled": "quiet", "missed": "bad",
+        **words_after.TONES,
     }
 )  # fmt: skip
 

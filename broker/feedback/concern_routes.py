@@ -72,7 +72,7 @@ class ConcernOut(BaseModel):
         """A row with its words unsealed."""
         return cls(
             number=row.number, kind=row.kind, state=row.state, by=f"person:{row.person_id}" if row.person_id else None, application=row.application,
-            raised_at=row.raised_at, due_at=row.due_at, answered_at=row.answered_at, text=concerns.text_of(keys, row),
+            raised_at=row.raised_at, due_at=row.due_at, answered_at=row.answered_at, text=concerns.text_of(session, keys, row),
             answers=[
                 AnswerOut(at=one.at, by=f"person:{one.person_id}", verdict=one.verdict, corrective_action=one.corrective_action, text=text)
                 for one, text in concerns.answers_of(session, keys, row)

@@ -8,18 +8,21 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from broker import clock, crypto
+from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import Forbidden
 from broker.feedback.errors import ConcernClosed, NoSuchConcern
-from broker.feedback.models import Concern, ConcernAnswer, ConcernKind, ConcernNumber, ConcernState
+from broker.feedback.models import Concern, ConcernAnswer, ConcernKind, ConcernNumber, ConcernPatient, ConcernState
 from broker.identity.access import Action, PersonCaller, Role
 from broker.notifications import service as notifications
+from broker.records import service as records
 
 #: Days until the first answer.
 DAYS = {ConcernKind.COMPLAINT: 15, ConcernKind.SUGGESTION: 30}
@@ -60,9 +63,12 @@ def raise_concern(
         due_at=now + timedelta(days=DAYS[kind]),
         text_sealed=b"",
     )
-    row.text_sealed = _sealed(keys, row.id, "text", text)
+    row.text_sealed = _sealed(session, keys, patient, row.id, "text", text)
     session.add(row)
     session.flush()
+    if patient is not None:
+        session.add(ConcernPatient(patient_key=patient, concern_id=row.id))
+        session.flush()
     actor = f"person:{person}" if person else "system"
     facts: dict[str, str | int | bool | list[str]] = {"concern": row.number, "kind": kind.value, "by": "person" if person else "patient"}
     audit.record(session, Event("concern.raised", actor, application=application, facts=facts))
@@ -86,7 +92,7 @@ def answer(
     made = ConcernAnswer(
         concern_id=row.id, at=clock.now(), person_id=caller.person_id, verdict=verdict.value, corrective_action=corrective_action, text_sealed=b""
     )
-    made.text_sealed = _sealed(keys, made.id, "answer", text)
+    made.text_sealed = _sealed(session, keys, patient_of(session, row), made.id, "answer", text)
     session.add(made)
     row.answered_at = row.answered_at or made.at
     _moved(session, row, ConcernState.ANSWERED, caller.actor, verdict=verdict.value)
@@ -129,15 +135,21 @@ def of_patient(session: Session, keys: Keys, patient: UUID) -> Sequence[Concern]
     return session.exec(select(Concern).where(Concern.patient_token == token).order_by(col(Concern.raised_at).desc())).all()
 
 
-def text_of(keys: Keys, row: Concern) -> str:
-    """The words of a concern."""
-    return crypto.unseal(keys.blind("concern-text", row.id.hex), row.text_sealed, b"text").decode()
+def text_of(session: Session, keys: Keys, row: Concern) -> str:
+    """The words of a concern; "" where they went with the patient's key."""
+    return _opened(session, keys, patient_of(session, row), row.id, "text", row.text_sealed)
+
+
+def patient_of(session: Session, row: Concern) -> UUID | None:
+    """Whose complaint it is; None of a person's with an account."""
+    return session.exec(select(ConcernPatient.patient_key).where(ConcernPatient.concern_id == row.id)).first()
 
 
 def answers_of(session: Session, keys: Keys, row: Concern) -> list[tuple[ConcernAnswer, str]]:
     """The answers with their words, oldest first."""
     rows = session.exec(select(ConcernAnswer).where(ConcernAnswer.concern_id == row.id).order_by(col(ConcernAnswer.at), col(ConcernAnswer.id))).all()
-    return [(one, crypto.unseal(keys.blind("concern-text", one.id.hex), one.text_sealed, b"answer").decode()) for one in rows]
+    patient = patient_of(session, row)
+    return [(one, _opened(session, keys, patient, one.id, "answer", one.text_sealed)) for one in rows]
 
 
 def between(session: Session, since: datetime, until: datetime) -> list[Concern]:
@@ -159,8 +171,53 @@ def remind(session: Session, keys: Keys) -> int:
     return told
 
 
-def _sealed(keys: Keys, concern: UUID, field: str, text: str) -> bytes:
-    return crypto.seal(keys.blind("concern-text", concern.hex), text.encode(), field.encode())
+def destroy_texts(session: Session, keys: Keys, patient: UUID) -> int:
+    """Forget what lies under keys of the house about a patient: concerns about their exchanges, and what was not sealed anew yet; how many."""
+    numbers = [row.number for row in applications.by_id(session, applications.applications_about(session, patient)) if row.number]
+    mine = sa.or_(col(Concern.application).in_(numbers), col(Concern.patient_token) == keys.blind("concern", patient.hex))
+    ids = list(session.exec(select(Concern.id).where(mine)).all())
+    forgotten = 0
+    for table, key in ((Concern, Concern.id), (ConcernAnswer, ConcernAnswer.concern_id)):
+        statement = sa.update(table).where(col(key).in_(ids), col(table.text_sealed) != b"").values(text_sealed=b"")
+        forgotten += len(session.execute(statement.returning(sa.literal(1))).all())
+    return forgotten
+
+
+def reseal(session: Session, keys: Keys) -> int:
+    """Seal patients' complaints of an earlier version under the patients' own keys, with their answers; how many complaints. A job."""
+    linked = select(ConcernPatient.concern_id)
+    rows = session.exec(select(Concern).where(col(Concern.patient_token).is_not(None), col(Concern.id).not_in(linked))).all()
+    if not rows:
+        return 0
+    whose = {keys.blind("concern", one.hex): one for one in records.all_patients(session)}
+    changed = 0
+    for row in rows:
+        patient = whose.get(row.patient_token or b"")
+        if patient is None:
+            continue
+        answers = answers_of(session, keys, row)
+        text = text_of(session, keys, row)
+        session.add(ConcernPatient(patient_key=patient, concern_id=row.id))
+        row.text_sealed = _sealed(session, keys, patient, row.id, "text", text)
+        for one, words in answers:
+            one.text_sealed = _sealed(session, keys, patient, one.id, "answer", words)
+            session.add(one)
+        session.add(row)
+        session.flush()
+        changed += 1
+    return changed
+
+
+def _sealed(session: Session, keys: Keys, patient: UUID | None, owner: UUID, field: str, text: str) -> bytes:
+    if patient is not None and not records.is_shredded(session, patient):
+        return records.seal_words(session, keys, patient, f"concern|{owner}|{field}", text) or b""
+    return crypto.seal(keys.blind("concern-text", owner.hex), text.encode(), field.encode())
+
+
+def _opened(session: Session, keys: Keys, patient: UUID | None, owner: UUID, field: str, sealed: bytes) -> str:
+    if patient is not None and records.under_patient(sealed):
+        return records.open_words(session, keys, patient, f"concern|{owner}|{field}", sealed) or ""
+    return crypto.unseal(keys.blind("concern-text", owner.hex), sealed, field.encode()).decode() if sealed else ""
 
 
 def _found(session: Session, number: str) -> Concern:

@@ -103,6 +103,16 @@ class Concern(SQLModel, table=True):
     text_sealed: bytes = Field(sa_type=sa.LargeBinary)
 
 
+class ConcernPatient(SQLModel, table=True):
+    """Whose complaint it is: its words, and those of its answers, lie under this patient's key."""
+
+    __tablename__ = "concern_patient"
+    __table_args__ = (sa.Index("ix_concern_patient_concern_id", "concern_id", unique=True),)
+
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
+    concern_id: UUID = Field(primary_key=True, foreign_key="concern.id")
+
+
 class ConcernAnswer(SQLModel, table=True):
     """An answer to a concern. Written once."""
 

@@ -215,4 +215,9 @@ def background() -> list[jobs.Job]:
             remind(session, tools.keys, tools.settings.feedback_days)
             concerns.remind(session, tools.keys)
 
-    return [jobs.Job("feedback.remind", reminders, cron="10 23 * * *")]
+    def reseal(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            concerns.reseal(session, tools.keys)
+
+    return [jobs.Job("feedback.remind", reminders, cron="10 23 * * *"), jobs.Job("feedback.reseal", reseal, cron="11 * * * *")]

@@ -57,6 +57,8 @@ class Action(StrEnum):
     PERSON_WRITE = "person.write"
     CLIENT_WRITE = "client.write"  #: register, suspend, change the keys of clients
     DESTRUCTION_ORDER = "destruction.order"  #: hold, propose and approve the destruction of data
+    REQUEST_READ = "request.read"  #: patients' requests about their data: which, how far, by when
+    REQUEST_HANDLE = "request.handle"  #: take them at the desk and answer them
     INCIDENT_READ = "incident.read"  #: incidents, violations, risks, corrective actions; whoever is signed in may report one
     INCIDENT_HANDLE = "incident.handle"  #: assess, contain, notify, investigate, close
     SUPERVISION_READ = "supervision.read"  #: what an authority is shown: figures and reports, and nothing of one patient
@@ -88,11 +90,14 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.INCIDENT_READ,
             Action.INCIDENT_HANDLE,
             Action.DESTRUCTION_ORDER,
+            Action.REQUEST_READ,
+            Action.REQUEST_HANDLE,
         }
     ),
     Role.AUDITOR: frozenset(
         {
             Action.INCIDENT_READ,
+            Action.REQUEST_READ,
             Action.APPLICATION_READ_ALL,
             Action.CONSENT_READ,
             Action.FEEDBACK_READ_ALL,

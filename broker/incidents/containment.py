@@ -192,6 +192,36 @@ def lift(session: Session, keys: Keys, caller: PersonCaller, number: str, *, rea
     return row
 
 
+def hand_over_patient(session: Session, patient_key: UUID) -> None:
+    """Something else than an incident keeps the patient frozen from now on, such as their own wish: lifting a containment does not thaw them."""
+    for one in _holding(session, patient_key):
+        one.changed = False
+        session.add(one)
+    session.flush()
+
+
+def take_back_patient(session: Session, patient_key: UUID) -> bool:
+    """What kept the patient frozen ends; whether an incident still does, whose lifting then thaws them."""
+    found = _holding(session, patient_key)
+    for one in found[:1]:
+        one.changed = True
+        session.add(one)
+    session.flush()
+    return bool(found)
+
+
+def is_contained(session: Session, patient_key: UUID) -> bool:
+    """Whether an incident holds the patient's data back."""
+    return bool(_holding(session, patient_key))
+
+
+def _holding(session: Session, patient_key: UUID) -> list[Containment]:
+    real = select(Incident.id).where(col(Incident.drill).is_(False))
+    mine = (Containment.kind == TargetKind.PATIENT.value, Containment.target == patient_key.hex, col(Containment.lifted_at).is_(None))
+    query = select(Containment).where(*mine, col(Containment.incident_id).in_(real)).order_by(col(Containment.at)).with_for_update()
+    return list(session.exec(query).all())
+
+
 def _standing(session: Session, row: Incident) -> list[Containment]:
     query = select(Containment).where(Containment.incident_id == row.id, col(Containment.lifted_at).is_(None))
     return list(session.exec(query.order_by(col(Containment.at), col(Containment.id)).with_for_update()).all())

@@ -185,8 +185,8 @@ def sealed(keys: Keys, row: Incident, field: str, text: str) -> bytes:
 
 
 def opened(keys: Keys, row: Incident, field: str, given: bytes | None) -> str | None:
-    """The words again."""
-    return applications.unseal_text(keys, row.id, f"incident|{field}", given)
+    """The words again; None where there are none, or they went with the patient whom they named."""
+    return applications.unseal_text(keys, row.id, f"incident|{field}", given or None)
 
 
 def store(session: Session, keys: Keys, row: Incident, action: str, actor: str, event: Event, text: str | None = None) -> None:

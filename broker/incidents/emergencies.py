@@ -8,17 +8,18 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from broker import clock
+from broker import clock, jobs
 from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller, Role
-from broker.incidents import desk, rules, violations
+from broker.incidents import contacting, desk, rules, violations
 from broker.incidents.errors import IncidentTextRequired, NoSuchCase, SecondFactorRequired
 from broker.incidents.models import EmergencyAccess
 from broker.notifications import service as notifications
+from broker.records import service as records
 
 #: Whether somebody proves the second factor that they have: None where they have none. Handed in by ``broker/app.py``.
 SecondFactor = Callable[[Session, PersonCaller, str | None], bool | None]
@@ -66,6 +67,7 @@ def break_glass(
     audit.record(session, Event("emergency.opened", caller.actor, application=row.application, recipient=recipient, purpose="BTG", facts=facts))
     told = {"application": row.application, "due": row.review_due_at.strftime("%Y-%m-%dT%H:%MZ")}
     notifications.notify_role(session, means.keys, Role.INFORMATION_MANAGER, kind="emergency.opened", facts=told)
+    jobs.defer(session, contacting.JOB, {"application": row.application})
     return row
 
 
@@ -102,8 +104,7 @@ def review(session: Session, keys: Keys, caller: PersonCaller, application: str,
     if not text.strip():
         raise IncidentTextRequired
     row.reviewed_at, row.reviewed_by, row.verdict = clock.now(), caller.actor, "misuse" if misuse else "justified"
-    found = applications.find(session, application)
-    row.note_sealed = applications.seal_text(keys, found.id, "emergency|note", text)
+    row.note_sealed = records.seal_words(session, keys, row.patient_key, f"emergency|{application}", text)
     session.add(row)
     session.flush()
     facts: desk.Facts = {"verdict": row.verdict, "late": row.reviewed_at > row.review_due_at}
@@ -111,6 +112,31 @@ def review(session: Session, keys: Keys, caller: PersonCaller, application: str,
     if misuse:
         violations.open_case(session, keys, caller, person=row.person_id, organization=None, grounds="emergency-misuse", evidence=[event], told=text)
     return row
+
+
+def look(session: Session, caller: PersonCaller, application: str) -> EmergencyAccess:
+    """For whoever reads incidents, and who opened it. Raises NoSuchCase."""
+    row = find(session, application)
+    if not (caller.may(Button.INCIDENT_READ) or row.natural_person == caller.natural_person):
+        raise NoSuchCase
+    return row
+
+
+def note_of(session: Session, keys: Keys, caller: PersonCaller, row: EmergencyAccess) -> str | None:
+    """What the review said, for those who handle incidents; None once the patient's key is gone."""
+    if not caller.may(Button.INCIDENT_HANDLE) or row.note_sealed is None:
+        return None
+    if records.under_patient(row.note_sealed):
+        return records.open_words(session, keys, row.patient_key, f"emergency|{row.application}", row.note_sealed)
+    return applications.unseal_text(keys, applications.find(session, row.application).id, "emergency|note", row.note_sealed)
+
+
+def reason_of(session: Session, keys: Keys, caller: PersonCaller, row: EmergencyAccess) -> str | None:
+    """Why it was opened, for those who review it, and for who wrote it."""
+    if not caller.may(Button.INCIDENT_HANDLE) and row.natural_person != caller.natural_person:
+        return None
+    found = applications.find(session, row.application)
+    return applications.unseal_text(keys, found.id, "justification", found.justification_sealed)
 
 
 def escalate(session: Session, keys: Keys) -> int:

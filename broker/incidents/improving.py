@@ -85,16 +85,22 @@ def adverse_events(session: Session, caller: PersonCaller, *, limit: int = 100) 
     return session.exec(select(AdverseEventRow).order_by(col(AdverseEventRow.reported_at).desc()).limit(limit)).all()
 
 
-def as_fhir(session: Session, keys: Keys, row: AdverseEventRow) -> dict[str, Any]:
-    """The event as FHIR R4 AdverseEvent (hl7.org/fhir/R4/adverseevent.html), its cause as ``suspectEntity`` text and description."""
-    # Of a patient whose key was destroyed the codes stay, and the words are gone.
+def adverse_words(session: Session, keys: Keys, row: AdverseEventRow) -> dict[str, str | None]:
+    """What happened (``told``) and why (``cause``) in words; of a patient whose key was destroyed they are gone."""
     vault = None if records.is_shredded(session, row.patient_key) else records.open_vault(session, keys, row.patient_key)
 
     def words(field: str, sealed: bytes | None) -> str | None:
         return None if sealed is None or vault is None else unseal(vault.data_key, sealed, _bound(row.id, field)).decode()
 
-    cause = words("root-cause", row.root_cause_sealed)
-    told = words("told", row.told_sealed) or ""
+    return {"told": words("told", row.told_sealed), "cause": words("root-cause", row.root_cause_sealed)}
+
+
+def as_fhir(session: Session, keys: Keys, row: AdverseEventRow) -> dict[str, Any]:
+    """The event as FHIR R4 AdverseEvent (hl7.org/fhir/R4/adverseevent.html); its root cause stands in the text of the event."""
+    said = adverse_words(session, keys, row)
+    cause, told = said["cause"], said["told"] or ""
+    # Of a patient whose key was destroyed the codes stay.
+    vault = None if records.is_shredded(session, row.patient_key) else records.open_vault(session, keys, row.patient_key)
     return {
         "resourceType": "AdverseEvent",
         "id": str(row.id),

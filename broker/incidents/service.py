@@ -8,16 +8,18 @@ from typing import Any
 from sqlmodel import Session
 
 from broker import jobs
-from broker.incidents import desk, emergencies, improving, violations
+from broker.incidents import contacting, desk, emergencies, forgetting, improving, violations
 from broker.incidents.affected import Affected, Scope, affected
-from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, lift
+from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, hand_over_patient, is_contained, lift, take_back_patient
 from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
 from broker.incidents.emergencies import SecondFactor, break_glass, escalate
 from broker.incidents.emergencies import many as emergency_accesses
 from broker.incidents.emergencies import review as review_emergency
+from broker.incidents.forgetting import destroy_texts
 from broker.incidents.improving import (
     actions,
     adverse_events,
+    adverse_words,
     analyse_adverse_event,
     as_fhir,
     finish_action,
@@ -26,21 +28,30 @@ from broker.incidents.improving import (
     report_adverse_event,
     risks,
 )
-from broker.incidents.rules import Audience, Kind, Severity
+from broker.incidents.lifecycle import OPEN, State, possible
+from broker.incidents.rules import Audience, Kind, Severity, risk_score
+from broker.incidents.sanctions import CASE_MOVES, CaseAction, CaseState, Sanction, possible_for
 from broker.incidents.telling import done, draft
 from broker.incidents.watching import watch
 
 __all__ = [
+    "CASE_MOVES",
+    "OPEN",
     "Affected",
     "Audience",
+    "CaseAction",
+    "CaseState",
     "Kind",
+    "Sanction",
     "Scope",
     "SecondFactor",
     "Severity",
+    "State",
     "Target",
     "TargetKind",
     "actions",
     "adverse_events",
+    "adverse_words",
     "affected",
     "analyse_adverse_event",
     "as_fhir",
@@ -51,27 +62,35 @@ __all__ = [
     "close",
     "contain",
     "containments",
+    "destroy_texts",
     "dismiss",
     "done",
     "draft",
+    "emergencies",
     "emergency_accesses",
     "escalate",
     "figures",
     "finish_action",
+    "hand_over_patient",
     "investigate",
+    "is_contained",
     "lift",
     "look",
     "many",
     "notices",
     "open_action",
     "opened",
+    "possible",
+    "possible_for",
     "put_risk",
     "reopen",
     "report",
     "report_adverse_event",
     "review_emergency",
+    "risk_score",
     "risks",
     "steps",
+    "take_back_patient",
     "violations",
     "watch",
 ]
@@ -98,4 +117,9 @@ def background() -> list[jobs.Job]:
             escalate(session, tools.keys)
             violations.expire(session)
 
-    return [jobs.Job("incidents.watch", look, cron="* * * * *")]
+    def reseal(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            forgetting.reseal(session, tools.keys)
+
+    return [jobs.Job("incidents.watch", look, cron="* * * * *"), jobs.Job("incidents.reseal", reseal, cron="17 * * * *"), contacting.job()]

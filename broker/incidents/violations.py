@@ -77,7 +77,7 @@ def open_case(
 def hear(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> Violation:
     """The accused says something. Raises NoSuchCase to everybody else, CaseMoveNotAllowed."""
     row = find(session, number, lock=True)
-    if not _is_accused(session, caller, row):
+    if not is_accused(session, caller, row):
         raise NoSuchCase
     row.status = check_case_move(CaseState(row.status), CaseAction.HEAR).value
     row.heard_sealed = _sealed(keys, row, "heard", text)
@@ -121,7 +121,7 @@ def decide(session: Session, keys: Keys, caller: PersonCaller, number: str, *, a
 def appeal(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> Violation:
     """The accused doesn't accept it; it stays in force meanwhile. Raises NoSuchCase, CaseMoveNotAllowed (also when it is too late)."""
     row = find(session, number, lock=True)
-    if not _is_accused(session, caller, row):
+    if not is_accused(session, caller, row):
         raise NoSuchCase
     to = check_case_move(CaseState(row.status), CaseAction.APPEAL)
     if row.appeal_until is None or clock.now() > row.appeal_until:
@@ -218,7 +218,7 @@ def find(session: Session, number: str, *, lock: bool = False) -> Violation:
 def look(session: Session, caller: PersonCaller, number: str) -> Violation:
     """One that the caller may see: who reads incidents, and the accused. Raises NoSuchCase."""
     row = find(session, number)
-    if not (caller.may(Button.INCIDENT_READ) or _is_accused(session, caller, row)):
+    if not (caller.may(Button.INCIDENT_READ) or is_accused(session, caller, row)):
         raise NoSuchCase
     return row
 
@@ -226,13 +226,13 @@ def look(session: Session, caller: PersonCaller, number: str) -> Violation:
 def many(session: Session, caller: PersonCaller, *, limit: int = 200) -> list[Violation]:
     """Cases that the caller may see, newest first."""
     rows = session.exec(select(Violation).order_by(col(Violation.opened_at).desc()).limit(limit)).all()
-    return [row for row in rows if caller.may(Button.INCIDENT_READ) or _is_accused(session, caller, row)]
+    return [row for row in rows if caller.may(Button.INCIDENT_READ) or is_accused(session, caller, row)]
 
 
 def words(keys: Keys, row: Violation) -> dict[str, str | None]:
     """What was told, heard, decided and appealed, in words."""
     given = {"told": row.told_sealed, "heard": row.heard_sealed, "reasons": row.reasons_sealed, "appeal": row.appeal_sealed}
-    return {name: applications.unseal_text(keys, row.id, f"violation|{name}", sealed) for name, sealed in given.items()}
+    return {name: applications.unseal_text(keys, row.id, f"violation|{name}", sealed or None) for name, sealed in given.items()}
 
 
 def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:
@@ -250,7 +250,8 @@ def _accused(row: Violation) -> str:
     return f"person:{row.person_id}" if row.person_id else f"organization:{row.organization_id}"
 
 
-def _is_accused(session: Session, caller: PersonCaller, row: Violation) -> bool:
+def is_accused(session: Session, caller: PersonCaller, row: Violation) -> bool:
+    """Whether the case is about the person, or about what they belong to."""
     if row.person_id is not None:
         return identity.person(session, row.person_id).natural_person == caller.natural_person
     return caller.organization_id in identity.below(session, row.organization_id or "")

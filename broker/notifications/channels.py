@@ -39,6 +39,11 @@ class Shown:
     secret: str | None = None
 
 
+def is_mail_address(given: str) -> bool:
+    """Whether mail can be sent there, as it is written."""
+    return _MAIL.fullmatch(given) is not None
+
+
 def add_channel(session: Session, keys: Keys, settings: Settings, actor: str, *, recipient: str, way: Way, address: str) -> Shown:
     """Let notifications of a recipient also arrive there. Raises ChannelRefused. A webhook gets a fresh secret."""
     check_recipient(recipient)

@@ -80,18 +80,18 @@ KINDS: dict[str, Kind] = {
     "terms.to-accept": Kind(
         "Terms of use are to be accepted", "请接受使用条款",
         "The terms of use {agreement}, version {version}, are to be accepted before data can be sent to your organisation.",
-        "使用条款 {agreement} 第 {version} 版须先行接受，方可向贵机构传输数据。", "/console/agreements/{agreement}",
+        "使用条款 {agreement} 第 {version} 版须先行接受，方可向贵机构传输数据。", "/console/terms",
     ),
     # -- workforce --
     "qualification.expiring": Kind(
         "A qualification ends on {until}", "资质将于 {until} 到期",
         "The qualification {number} ({kind}) ends on {until}. After that it no longer counts when applying, approving or receiving.",
-        "资质 {number}（{kind}）将于 {until} 到期，此后在申请、审批和接收数据时均不再有效。", "/console/workforce",
+        "资质 {number}（{kind}）将于 {until} 到期，此后在申请、审批和接收数据时均不再有效。", "/console/credentials",
     ),
     "training.expiring": Kind(
         "Training {course} ends on {until}", "培训 {course} 将于 {until} 到期",
         "The training {course} is valid until {until}. Please repeat it: without it nobody may apply or approve.",
-        "培训 {course} 有效期至 {until}，请按时复训；未经培训不得申请或审批。", "/console/workforce",
+        "培训 {course} 有效期至 {until}，请按时复训；未经培训不得申请或审批。", "/console/credentials",
     ),
     # -- feedback --
     "feedback.due": Kind(
@@ -118,12 +118,12 @@ KINDS: dict[str, Kind] = {
     "review.action-due": Kind(
         "A corrective action is due on {due}", "整改措施应于 {due} 前完成",
         "The corrective action {action} of the review {quarter} is due on {due}.",
-        "{quarter} 季度审计的整改措施 {action} 应于 {due} 前完成。", "/console/reviews/{quarter}",
+        "{quarter} 季度审计的整改措施 {action} 应于 {due} 前完成。", "/console/reviews?quarter={quarter}",
     ),
     "recertification.due": Kind(
         "Access rights are to be confirmed by {due}", "请于 {due} 前确认访问权限",
         "In the review {quarter}, {count} access rights are yours to confirm. What is not confirmed by {due} is revoked.",
-        "{quarter} 季度审计中有 {count} 项访问权限待您确认；{due} 前未确认的将被撤销。", "/console/reviews/{quarter}",
+        "{quarter} 季度审计中有 {count} 项访问权限待您确认；{due} 前未确认的将被撤销。", "/console/access?quarter={quarter}",
     ),
     # -- remote consultations --
     "consultation.booked": Kind(
@@ -171,6 +171,19 @@ KINDS: dict[str, Kind] = {
         "Emergency access {application} is to be reviewed", "紧急调阅 {application} 待复核",
         "Emergency access was opened under {application}. Review it by {due}; if nobody does, it becomes an incident.",
         "{application} 项下已开启紧急调阅，请于 {due} 前复核；逾期未复核将转为安全事件。", "/console/emergencies/{application}",
+    ),
+    "emergency.contact-by-hand": Kind(
+        "{application}: tell the patient's contact", "{application}：请告知患者联系人",
+        "No address of the patient's contact could be reached after the emergency access {application}. Please tell them, and say so there.",
+        "紧急调阅 {application} 后未能联系上患者的联系人，请人工告知并在页面登记。", "/console/emergencies/{application}",
+    ),
+    "emergency.contact": Kind(
+        "Data were opened in an emergency", "紧急情况下调阅了患者数据",
+        "In an emergency at {opened} data were opened of a patient for whom you are the contact, or who you are, under the number {application}. "
+        "It is reviewed afterwards. If you have questions, ask the hospital and give this number. This message says nothing of anybody's health.",
+        "因紧急情况，医院于 {opened} 调阅了您本人或您作为联系人的患者的数据，编号 {application}，事后将予复核。"
+        "如有疑问，请凭编号咨询医院。本信息不含任何诊疗内容。",
+        "/console/patient/login",
     ),
     "violation.opened": Kind(
         "Case {case}: you are heard", "违规案件 {case}：请陈述意见",

@@ -23,6 +23,7 @@ from broker.notifications.channels import add_channel, channels, remove_channel
 from broker.notifications.errors import NoSuchNotification, NotDelivered, UndeliverableKind
 from broker.notifications.kinds import KINDS
 from broker.notifications.models import Channel, Delivery, Fate, Notification, Way
+from broker.notifications.outsiders import tell_outsider
 from broker.notifications.rules import ABANDONED, check_facts, check_recipient, next_try
 from broker.notifications.sending import Message, post
 from broker.settings import Settings
@@ -45,6 +46,7 @@ __all__ = [
     "remove_channel",
     "resolved",
     "said",
+    "tell_outsider",
     "unread",
     "webhook_problem",
 ]

@@ -22,7 +22,7 @@ from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller, Role
 from broker.notifications import service as notifications
-from broker.obligations import rules
+from broker.obligations import evidence, rules
 from broker.obligations.errors import EvidenceRequired, NoSuchObligation
 from broker.obligations.lifecycle import Action, Done, Part, State, check_move
 from broker.obligations.models import Obligation
@@ -135,7 +135,7 @@ def _answered(session: Session, keys: Keys, actor: str, application: str, rows: 
     rules.check_answer(given.done, given.method, given.evidence)
     action = Action.KEEP if given.done is Done.KEPT else Action.FULFIL
     for row in rows:
-        settle(keys, row, check_move(State(row.status), action, Part.RECIPIENT).to, actor, given)
+        settle(session, keys, row, check_move(State(row.status), action, Part.RECIPIENT).to, actor, given)
         session.add(row)
     session.flush()
     facts: Facts = {
@@ -146,16 +146,16 @@ def _answered(session: Session, keys: Keys, actor: str, application: str, rows: 
     return len(rows)
 
 
-def settle(keys: Keys, row: Obligation, to: State, actor: str, given: Answer) -> None:
+def settle(session: Session, keys: Keys, row: Obligation, to: State, actor: str, given: Answer) -> None:
     """Put an answer into a row."""
     row.status, row.answered_at, row.answered_by = to.value, clock.now(), actor
     row.method, row.evidence_digest = given.method, given.digest
-    row.evidence_sealed = applications.seal_text(keys, row.id, "obligation|evidence", given.evidence)
+    row.evidence_sealed = evidence.sealed(session, keys, evidence.of_obligation(row), given.evidence)
 
 
-def evidence_of(keys: Keys, row: Obligation) -> str | None:
+def evidence_of(session: Session, keys: Keys, row: Obligation) -> str | None:
     """The words of the answer again."""
-    return applications.unseal_text(keys, row.id, "obligation|evidence", row.evidence_sealed)
+    return evidence.opened(session, keys, evidence.of_obligation(row), row.evidence_sealed)
 
 
 def judge(session: Session, keys: Keys, caller: PersonCaller, obligation_id: UUID, action: Action, *, text: str) -> Obligation:
@@ -169,7 +169,7 @@ def judge(session: Session, keys: Keys, caller: PersonCaller, obligation_id: UUI
     if not text.strip():
         raise EvidenceRequired
     row.status = move.to.value
-    row.evidence_sealed = applications.seal_text(keys, row.id, "obligation|evidence", text)
+    row.evidence_sealed = evidence.sealed(session, keys, evidence.of_obligation(row), text)
     session.add(row)
     session.flush()
     facts: Facts = {"obligation": str(row.id), "code": row.code, "action": action.value}

@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from broker import clock
-from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
@@ -24,7 +23,7 @@ from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller
 from broker.notifications import service as notifications
-from broker.obligations import ledger, rules
+from broker.obligations import evidence, ledger, rules
 from broker.obligations.errors import NoSuchObligation
 from broker.obligations.ledger import Answer, Facts
 from broker.obligations.lifecycle import Action, Done, Part, State, check_move
@@ -113,7 +112,7 @@ def _acknowledged(session: Session, keys: Keys, actor: str, recall: Recall, noti
     rules.check_answer(given.done, given.method, given.evidence)
     notice.done, notice.method, notice.evidence_digest = given.done.value, given.method, given.digest
     notice.answered_at, notice.answered_by = clock.now(), actor
-    notice.evidence_sealed = applications.seal_text(keys, recall.id, f"recall|{notice.application}", given.evidence)
+    notice.evidence_sealed = evidence.sealed(session, keys, evidence.of_notice(notice), given.evidence)
     session.add(notice)
     if given.done in (Done.DELETED, Done.NOTHING_HELD):
         # What is gone need not be deleted once more.
@@ -126,7 +125,7 @@ def _acknowledged(session: Session, keys: Keys, actor: str, recall: Recall, noti
             )
         ).all()
         for row in owed:
-            ledger.settle(keys, row, State.FULFILLED, actor, given)
+            ledger.settle(session, keys, row, State.FULFILLED, actor, given)
             session.add(row)
     session.flush()
     facts: Facts = {
@@ -145,9 +144,9 @@ def _acknowledged(session: Session, keys: Keys, actor: str, recall: Recall, noti
     return notice
 
 
-def evidence_of(keys: Keys, notice: RecallNotice) -> str | None:
+def evidence_of(session: Session, keys: Keys, notice: RecallNotice) -> str | None:
     """The words of the answer again."""
-    return applications.unseal_text(keys, notice.recall_id, f"recall|{notice.application}", notice.evidence_sealed)
+    return evidence.opened(session, keys, evidence.of_notice(notice), notice.evidence_sealed)
 
 
 def many(session: Session, caller: PersonCaller, *, open_only: bool = False, limit: int = 200) -> list[tuple[Recall, RecallNotice]]:

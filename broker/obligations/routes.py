@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ValidationError
+from sqlmodel import Session
 
 from broker import clock
 from broker.crypto import Keys
@@ -44,7 +45,7 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     ) -> list[schemas.ObligationOut]:
         """What is owed for data that left: for the hospital all of it, for a recipient its own."""
         rows = service.many(session, caller, application=application, status=status, overdue=overdue, limit=limit)
-        return [_shown(keys, row) for row in rows]
+        return [_shown(session, keys, row) for row in rows]
 
     @router.post("/obligations/answers")
     def answer(body: schemas.AnswerIn, session: SessionDep, caller: Person) -> dict[str, int]:
@@ -62,19 +63,19 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     @router.post("/obligations/{obligation_id}/waive")
     def waive(obligation_id: UUID, body: schemas.TextIn, session: SessionDep, caller: Person) -> schemas.ObligationOut:
         """It need not be done; why."""
-        return _shown(keys, service.judge(session, keys, caller, obligation_id, Action.WAIVE, text=body.text))
+        return _shown(session, keys, service.judge(session, keys, caller, obligation_id, Action.WAIVE, text=body.text))
 
     @router.post("/obligations/{obligation_id}/reject")
     def reject(obligation_id: UUID, body: schemas.TextIn, session: SessionDep, caller: Person) -> schemas.ObligationOut:
         """The answer is not enough; why."""
-        return _shown(keys, service.judge(session, keys, caller, obligation_id, Action.REJECT, text=body.text))
+        return _shown(session, keys, service.judge(session, keys, caller, obligation_id, Action.REJECT, text=body.text))
 
     @router.get("/recalls")
     def recalls(
         session: SessionDep, caller: Person, open_only: bool = False, limit: Annotated[int, Query(ge=1, le=1000)] = 200
     ) -> list[schemas.RecallOut]:
         """Recalls and what recipients did about them."""
-        return [_recall(keys, *row) for row in service.many_recalls(session, caller, open_only=open_only, limit=limit)]
+        return [_recall(session, keys, *row) for row in service.many_recalls(session, caller, open_only=open_only, limit=limit)]
 
     @router.get("/recalls/{number}/releases")
     def releases(number: Number, application: Annotated[str, Query(max_length=40)], session: SessionDep, caller: Person) -> list[schemas.ReleaseOut]:
@@ -103,7 +104,7 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
         patient_key = records.find_patient(session, keys, patient)
         if patient_key is None:
             raise UnknownPatient
-        return [_recall(keys, *row) for row in service.of_patient(session, patient_key)]
+        return [_recall(session, keys, *row) for row in service.of_patient(session, patient_key)]
 
     return router
 
@@ -116,16 +117,16 @@ def _said(kind: type[_Said], statement: identity.Statement) -> _Said:
         raise Invalid(problems=tuple(Problem(f"/statement/{place}", "value", "It is not valid.") for place in places)) from None
 
 
-def _shown(keys: Keys, row: Obligation) -> schemas.ObligationOut:
+def _shown(session: Session, keys: Keys, row: Obligation) -> schemas.ObligationOut:
     return schemas.ObligationOut(
         **{name: getattr(row, name) for name in schemas.ObligationOut.model_fields if name not in ("recipient", "overdue", "evidence")},
         recipient=row.recipient_id,
         overdue=row.status == State.OPEN.value and is_overdue(row.due_on, clock.today()),
-        evidence=service.evidence_of(keys, row),
+        evidence=service.evidence_of(session, keys, row),
     )
 
 
-def _recall(keys: Keys, recall: Recall, notice: RecallNotice) -> schemas.RecallOut:
+def _recall(session: Session, keys: Keys, recall: Recall, notice: RecallNotice) -> schemas.RecallOut:
     return schemas.RecallOut(
         recall=recall.number,
         reason=recall.reason,
@@ -137,7 +138,7 @@ def _recall(keys: Keys, recall: Recall, notice: RecallNotice) -> schemas.RecallO
         overdue=notice.done is None and is_overdue(recall.due_on, clock.today()),
         done=notice.done,
         method=notice.method,
-        evidence=service.recall_evidence_of(keys, notice),
+        evidence=service.recall_evidence_of(session, keys, notice),
         evidence_digest=notice.evidence_digest,
         answered_at=notice.answered_at,
     )

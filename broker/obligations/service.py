@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlmodel import Session, col, select
 
 from broker import jobs
-from broker.obligations import ledger, recalls
+from broker.obligations import evidence, ledger, recalls
+from broker.obligations.evidence import destroy_texts
 from broker.obligations.ledger import Answer, answer, answer_signed, evidence_of, judge, many
 from broker.obligations.lifecycle import Action, Done, State
 from broker.obligations.models import Obligation, Recall, RecallNotice
@@ -27,6 +28,7 @@ __all__ = [
     "answer",
     "answer_signed",
     "background",
+    "destroy_texts",
     "escalate",
     "evidence_of",
     "figures",
@@ -62,7 +64,16 @@ def background() -> list[jobs.Job]:
             ledger.remind(session, tools.keys)
             escalate(session, tools.keys, grace_days=tools.settings.obligation_grace_days)
 
-    return [jobs.Job("obligations.follow", take_in, cron="* * * * *"), jobs.Job("obligations.escalate", look_after, cron="7 1 * * *")]
+    def reseal(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            evidence.reseal(session, tools.keys)
+
+    return [
+        jobs.Job("obligations.reseal", reseal, cron="13 * * * *"),
+        jobs.Job("obligations.follow", take_in, cron="* * * * *"),
+        jobs.Job("obligations.escalate", look_after, cron="7 1 * * *"),
+    ]
 
 
 def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:

@@ -28,8 +28,8 @@ DECISION = "broker/release/decision"
 
 #: What tables say to people.
 _WORDS = frozenset({"name", "why", "law", "level", "ancestors"})
-#: Tables that no rule asks: they hold the profiles to the catalogue when policies are checked.
-_UNSEEN = frozenset({"elements"})
+#: Tables that no rule asks: one holds the profiles to the catalogue when policies are checked, one says who answers in an emergency.
+_UNSEEN = frozenset({"elements", "emergency"})
 
 
 @dataclass(frozen=True, eq=False)

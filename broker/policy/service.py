@@ -17,6 +17,7 @@ from broker.policy.decision import Decision
 from broker.policy.decisions import INSERT_DECISION, opened, row_of
 from broker.policy.documentation import readme
 from broker.policy.embedded import EmbeddedEvaluator
+from broker.policy.emergency_engine import EmergencyEngine, switched_on
 from broker.policy.engine import Evaluator, PolicyEngine
 from broker.policy.errors import PolicyUnusable
 from broker.policy.live import NOTICE, LiveEngine, Scheduled, kept, schedule
@@ -50,6 +51,7 @@ __all__ = [
     "embedded_engine",
     "files_of",
     "kept",
+    "kept_by_recipients",
     "lawful_bases",
     "live_engine",
     "loaded",
@@ -117,7 +119,10 @@ def build_engine(chosen: Settings, policy_set: PolicySet | None = None, also: Ca
     wrong = problems(policy_set)
     if wrong:
         raise PolicyUnusable("the policies break their own rules", problems=wrong)
-    return PolicyEngine(_evaluator(chosen, policy_set), policy_set, also)
+    evaluator = _evaluator(chosen, policy_set)
+    if evaluator.blocking and switched_on(policy_set):
+        return EmergencyEngine(evaluator, _embedded(policy_set), policy_set, also)
+    return PolicyEngine(evaluator, policy_set, also)
 
 
 def embedded_engine(policy_set: PolicySet) -> PolicyEngine:
@@ -172,6 +177,16 @@ def purposes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
 def lawful_bases(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
     """Codes of the lawful bases (PIPL 13) → name."""
     return {code: _text(row["name"]) for code, row in _data(policy_set)["lawful_bases"].items()}
+
+
+def kept_by_recipients(policy_set: PolicySet | None = None) -> tuple[tuple[Text, int], ...]:
+    """Days after which a recipient deletes what it got (DELAU), by the name of the least-necessary profile; the shortest first."""
+    found = [
+        (Text(profile["name"]["zh"], profile["name"]["en"]), int(profile["limits"]["retention_days"]))
+        for profile in _data(policy_set)["profiles"].values()
+        if profile["limits"].get("retention_days")
+    ]
+    return tuple(sorted(found, key=lambda one: (one[1], one[0].en)))
 
 
 def recognition(policy_set: PolicySet | None = None) -> Mapping[str, Any]:

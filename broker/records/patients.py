@@ -61,6 +61,12 @@ def bump_epoch(session: Session, patient_key: UUID) -> int:
     return int(epoch)
 
 
+def all_patients(session: Session) -> list[UUID]:
+    """The blinded key of every patient whose data can still be read."""
+    rows = session.exec(select(Patient.patient_key).where(Patient.wrapped_key != b"", Patient.patient_key != SHARED))
+    return sorted(rows.all())
+
+
 def is_frozen(session: Session, patient_key: UUID) -> bool:
     """Whether nothing of this patient is released. Raises UnknownPatient."""
     row = session.exec(select(Patient.frozen_at).where(Patient.patient_key == patient_key)).all()

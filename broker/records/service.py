@@ -11,7 +11,7 @@ from broker.records.labelling import FREE_TEXT, IN_TEXT, LEVELS, UNCLASSIFIED, L
 from broker.records.lookup import all_of, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
-from broker.records.patients import bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
+from broker.records.patients import all_patients, bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
 from broker.records.relabelling import background as relabelling_background
 from broker.records.relabelling import relabel, relabel_all
@@ -19,6 +19,7 @@ from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_ro
 from broker.records.rewrapping import FIRST as FIRST_PATIENT
 from broker.records.rewrapping import rewrap, wrapped_with
 from broker.records.shredding import is_shredded, shred, shred_again
+from broker.records.spoken_of import open_words, seal_words, under_patient
 from broker.records.tokens import id_token, label_tokens
 from broker.records.upstream import Given as Upstream
 from broker.records.upstream import add as add_upstream
@@ -53,6 +54,7 @@ __all__ = [
     "Window",
     "add_upstream",
     "all_of",
+    "all_patients",
     "background",
     "bump_epoch",
     "check_keys",
@@ -71,6 +73,7 @@ __all__ = [
     "open_row",
     "open_rows",
     "open_vault",
+    "open_words",
     "public_jwks",
     "pull",
     "read",
@@ -81,9 +84,11 @@ __all__ = [
     "relabel_all",
     "resource_of",
     "rewrap",
+    "seal_words",
     "shred",
     "shred_again",
     "spoken",
+    "under_patient",
     "unwrap",
     "upstreams",
     "vault",

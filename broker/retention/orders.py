@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import Forbidden
+from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller, Role
 from broker.notifications import service as notifications
@@ -24,6 +26,7 @@ from broker.retention import rules
 from broker.retention.errors import NoSuchOrder, OnHold, WhatRequired
 from broker.retention.lifecycle import Action, State, check_move
 from broker.retention.models import DestructionItem, DestructionOrder, RetentionHold
+from broker.retention.shred_list import Shredded
 
 Facts = dict[str, str | int | bool | list[str]]
 
@@ -90,7 +93,7 @@ def approve(session: Session, keys: Keys, means: Means, caller: PersonCaller, nu
     check_orderer(caller)
     row = find(session, number, lock=True)
     check_move(State(row.status), Action.APPROVE)
-    whole = rules.approved([one["natural_person"] for one in row.approvals], caller.natural_person)
+    whole = rules.approved([one["natural_person"] for one in row.approvals if _still(session, one)], caller.natural_person)
     row.approvals = [*row.approvals, {"actor": caller.actor, "natural_person": caller.natural_person, "at": clock.now().isoformat()}]
     session.add(row)
     session.flush()
@@ -121,6 +124,7 @@ def _execute(session: Session, keys: Keys, means: Means, actor: str, row: Destru
     if held is not None:
         raise OnHold
     row.status, row.executed_at = check_move(State(row.status), Action.EXECUTE).value, clock.now()
+    session.flush()  # The database lets a key go only by an order that stands there executed.
     for one in things:
         texts = sum(forget(session, keys, one.patient_key) for forget in means.forget)
         one.subject, removed = records.shred(session, keys, one.patient_key)
@@ -135,6 +139,29 @@ def _execute(session: Session, keys: Keys, means: Means, actor: str, row: Destru
     session.flush()
     if things:
         jobs.defer(session, "retention.scrub", {"order": row.number}, once="retention.scrub")
+
+
+def _still(session: Session, approval: Mapping[str, str]) -> bool:
+    """Whether who approved still has a say: an account that was closed, or lost its role, counts no more."""
+    earlier = identity.caller_for(session, UUID(approval["actor"].partition(":")[2]))
+    return earlier is not None and earlier.may(Button.DESTRUCTION_ORDER)
+
+
+def brought_back(session: Session, one: Shredded) -> None:
+    """Write an executed order into a restored backup that knows nothing of it, as the list outside the database tells it."""
+    row = session.exec(select(DestructionOrder).where(DestructionOrder.number == one.order)).one_or_none()
+    if row is None:
+        at = datetime.fromisoformat(one.at)
+        row = DestructionOrder(number=one.order, kind="shred", reason="restored", method="crypto-shredding", proposed_at=at, proposed_by="system")
+        session.add(row)
+        session.flush()
+    if session.get(DestructionItem, (one.patient_key, row.id)) is None:
+        session.add(DestructionItem(patient_key=one.patient_key, order_id=row.id, done_at=datetime.fromisoformat(one.at)))
+        session.flush()
+    if row.status == State.PROPOSED.value:
+        row.approvals, row.status, row.executed_at = list(one.approvals), State.EXECUTED.value, datetime.fromisoformat(one.at)
+        session.add(row)
+        session.flush()
 
 
 def find(session: Session, number: str, *, lock: bool = False) -> DestructionOrder:
@@ -194,12 +221,18 @@ def certificate(session: Session, keys: Keys, caller: PersonCaller, number: str)
     }
 
 
+def approvers(session: Session, said: Mapping[str, Any]) -> dict[str, str]:
+    """Names of those who approved an order, by actor, for the paper that they sign."""
+    actors = {one["actor"] for one in said["approved_by"]}
+    return {actor: identity.person(session, UUID(actor.partition(":")[2])).name for actor in actors}
+
+
 def hold(session: Session, keys: Keys, caller: PersonCaller, *, patient: str, kind: str, reason: str) -> RetentionHold:
     """Keep a patient's data from being destroyed. Raises Forbidden, UnknownPatient."""
     check_orderer(caller)
     patient_key = patient_keys(session, keys, [patient])[0]
     row = RetentionHold(patient_key=patient_key, kind=kind, reason_sealed=b"", placed_at=clock.now(), placed_by=caller.actor)
-    row.reason_sealed = applications.seal_text(keys, row.id, "hold", reason) or b""
+    row.reason_sealed = records.seal_words(session, keys, patient_key, f"hold|{row.id}", reason) or b""
     session.add(row)
     session.flush()
     subject = records.open_vault(session, keys, patient_key).subject
@@ -219,6 +252,26 @@ def release_hold(session: Session, caller: PersonCaller, hold_id: UUID) -> Reten
     session.flush()
     audit.record(session, Event("retention.released", caller.actor, facts={"hold": str(row.id)}))
     return row
+
+
+def reason_of(session: Session, keys: Keys, row: RetentionHold) -> str | None:
+    """Why a hold was placed."""
+    if records.under_patient(row.reason_sealed):
+        return records.open_words(session, keys, row.patient_key, f"hold|{row.id}", row.reason_sealed)
+    return applications.unseal_text(keys, row.id, "hold", row.reason_sealed)
+
+
+def reseal_holds(session: Session, keys: Keys) -> int:
+    """Seal under the patient's key what an earlier version sealed under one of the house; how many. A job of the worker."""
+    changed = 0
+    for row in session.exec(select(RetentionHold)).all():
+        if not records.under_patient(row.reason_sealed) and row.reason_sealed and not records.is_shredded(session, row.patient_key):
+            words = reason_of(session, keys, row) or ""
+            row.reason_sealed = records.seal_words(session, keys, row.patient_key, f"hold|{row.id}", words) or b""
+            session.add(row)
+            changed += 1
+    session.flush()
+    return changed
 
 
 def holds(session: Session, caller: PersonCaller) -> Sequence[RetentionHold]:

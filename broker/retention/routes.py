@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path
+from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker.crypto import Keys
 from broker.database import Database, SessionDep
 from broker.edge import STRICT
+from broker.errors import Unavailable
+from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import Person, PersonCaller, require
+from broker.printing import fonts_there
 from broker.retention import schemas, service
 from broker.retention.models import DestructionOrder
 from broker.settings import Settings
@@ -85,6 +89,23 @@ def build_router(*, settings: Settings, keys: Keys, database: Database, means: s
     def certificate(number: Number, session: SessionDep, caller: Person) -> dict[str, Any]:
         """What was destroyed, when, how, by whom, with the log's proof."""
         return service.certificate(session, keys, caller, number)
+
+    @router.get("/destruction-orders/{number}/certificate.pdf", response_class=Response, responses={200: {"content": {"application/pdf": {}}}})
+    def printed(number: Number, session: SessionDep, caller: Person, language: Literal["zh", "en"] = "zh") -> Response:
+        """The same on paper: PDF/A."""
+        if not fonts_there():
+            raise Unavailable("No font with Chinese is installed.")
+        said = service.certificate(session, keys, caller, number)
+        own = identity.organization(session, settings.hospital)
+        made = service.certificate_pdf(
+            said,
+            language,
+            hospital=own.name_zh if language == "zh" else own.name_en,
+            zone=settings.time_zone,
+            people=service.approvers(session, said),
+        )
+        headers = {"Content-Disposition": f'attachment; filename="{number}.{language}.pdf"'}
+        return Response(made, media_type="application/pdf", headers=headers)
 
     return router
 

@@ -25,6 +25,14 @@ TABLES: dict[LiteralString, tuple[LiteralString, ...]] = {
     "application_attachment": ("name_sealed", "body_sealed"),
     "idempotency_key": ("answer_sealed",),
     "feedback": ("comment_sealed",),
+    "concern": ("text_sealed",),
+    "concern_answer": ("text_sealed",),
+    "incident": ("summary_sealed", "cause_sealed", "measures_sealed"),
+    "incident_step": ("text_sealed",),
+    "incident_notice": ("text_sealed",),
+    "violation": ("told_sealed", "heard_sealed", "reasons_sealed", "appeal_sealed"),
+    "obligation": ("evidence_sealed",),
+    "recall_notice": ("evidence_sealed",),
 }
 
 

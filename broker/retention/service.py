@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import ProgrammingError
 from sqlmodel import Session, col, select
 
 from broker import clock, jobs
@@ -15,10 +16,13 @@ from broker.crypto import Keys
 from broker.database import server_url
 from broker.records import service as records
 from broker.retention import shred_list
+from broker.retention.certificate import as_pdf as certificate_pdf
 from broker.retention.models import DestructionItem, DestructionOrder
 from broker.retention.orders import (
     Means,
     approve,
+    approvers,
+    brought_back,
     cancel,
     certificate,
     check_orderer,
@@ -29,7 +33,9 @@ from broker.retention.orders import (
     many,
     patient_keys,
     propose,
+    reason_of,
     release_hold,
+    reseal_holds,
     what_of,
 )
 from broker.retention.rules import read_schedule
@@ -43,9 +49,11 @@ __all__ = [
     "Scrubbed",
     "ShredListUnusable",
     "approve",
+    "approvers",
     "background",
     "cancel",
     "certificate",
+    "certificate_pdf",
     "check_orderer",
     "figures",
     "find",
@@ -59,7 +67,9 @@ __all__ = [
     "propose",
     "publish",
     "read_schedule",
+    "reason_of",
     "release_hold",
+    "reseal_holds",
     "scrub",
     "scrubbed",
     "sweep",
@@ -83,15 +93,21 @@ def forget_again(session: Session, keys: Keys, settings: Settings, means: Means)
     Raises ShredListUnusable.
     """
     again = 0
-    for patient_key, order in shred_list.read(keys, list_path(settings)):
+    for one in shred_list.read(keys, list_path(settings)):
         try:
-            back = not records.is_shredded(session, patient_key)
+            back = not records.is_shredded(session, one.patient_key)
         except records.UnknownPatient:
             continue
         if back:
-            texts = sum(forget(session, keys, patient_key) for forget in means.forget)
-            records.shred_again(session, patient_key)
-            audit.record(session, Event("patient.shredded-again", "system", patient=patient_key, facts={"order": order, "texts": texts}))
+            texts = sum(forget(session, keys, one.patient_key) for forget in means.forget)
+            brought_back(session, one)
+            try:
+                records.shred_again(session, one.patient_key)
+            except ProgrammingError as error:
+                raise ShredListUnusable(
+                    f"{one.order}: the database doesn't know who approved it; run `broker migrate` with its owner's login, which destroys again"
+                ) from error
+            audit.record(session, Event("patient.shredded-again", "system", patient=one.patient_key, facts={"order": one.order, "texts": texts}))
             again += 1
     if again:
         jobs.defer(session, "retention.scrub", {}, once="retention.scrub")
@@ -131,7 +147,16 @@ def background() -> list[jobs.Job]:
             publish(session, tools.keys, tools.settings)
             scrubbed(session, report)
 
-    return [jobs.Job("retention.sweep", look, cron="23 2 * * *"), jobs.Job("retention.scrub", clean)]
+    def reseal(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            reseal_holds(session, tools.keys)
+
+    return [
+        jobs.Job("retention.reseal", reseal, cron="19 * * * *"),
+        jobs.Job("retention.sweep", look, cron="23 2 * * *"),
+        jobs.Job("retention.scrub", clean),
+    ]
 
 
 def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class Recertification(SQLModel, table=True):
     subject: str = Field(sa_type=sa.Text)  #: ``<person>|<role>|<organisation>``, a client's id, a grant's number
     organization_id: str = Field(sa_type=sa.Text, foreign_key="organization.id")  #: whose head, or else the information manager, answers
     due_at: datetime = Field(sa_type=_TIME)
+    last_used_at: datetime | None = Field(default=None, sa_type=_TIME)  #: as it was when it was asked about
+    unused: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  #: proposed to be taken away
     answer: str | None = Field(default=None, sa_type=sa.Text)
     answered_by: UUID | None = Field(default=None, foreign_key="person.id")
     answered_at: datetime | None = Field(default=None, sa_type=_TIME)

@@ -22,6 +22,7 @@ from broker.identity.access import Action, PersonCaller, Role
 from broker.identity.models import Client, Organization, Person, RoleHeld
 from broker.notifications import service as notifications
 from broker.review.errors import NoSuchRight
+from broker.review.last_use import is_unused, last_uses
 from broker.review.models import Recertification
 from broker.review.rules import Quarter
 
@@ -32,10 +33,11 @@ DAYS = 21
 _KEPT = (Role.ADMINISTRATOR.value, Role.INFORMATION_MANAGER.value)
 
 
-def begin(session: Session, keys: Keys, caller: PersonCaller, quarter: Quarter) -> int:
+def begin(session: Session, keys: Keys, caller: PersonCaller, quarter: Quarter, *, unused_days: int = 90) -> int:
     """Ask about every role held by an active account, every active client and every active grant; how many are asked. For auditors.
 
-    Beginning again adds what was granted since, and asks nothing twice.
+    Each with its last use; what was not used for ``unused_days`` is proposed to go. Beginning again adds what was granted since, and
+    asks nothing twice.
     """
     if not caller.may(Action.REVIEW_WRITE):
         raise Forbidden
@@ -49,17 +51,28 @@ def begin(session: Session, keys: Keys, caller: PersonCaller, quarter: Quarter) 
     grants = session.execute(select(Grant.number, Grant.recipient_id).where(Grant.status == "active", Grant.valid_until > clock.now())).all()
     asked = [("role", f"{person}|{role}|{place}", place) for person, role, place in held]
     asked += [("client", client, place) for client, place in clients] + [("grant", number, place) for number, place in grants]
-    added = 0
+    names = {kind: {_name(kind, subject) for this, subject, _ in asked if this == kind} for kind in ("role", "client", "grant")}
+    used = {kind: last_uses(session, kind, known) for kind, known in names.items()}
+    added = unused = 0
     for kind, subject, place in asked:
-        row = Recertification(quarter=str(quarter), kind=kind, subject=subject, organization_id=place, due_at=due)
-        values = {name: getattr(row, name) for name in ("id", "quarter", "kind", "subject", "organization_id", "due_at")}
+        last = used[kind].get(_name(kind, subject))
+        row = Recertification(quarter=str(quarter), kind=kind, subject=subject, organization_id=place, due_at=due, last_used_at=last)
+        row.unused = is_unused(last, unused_days)
+        fields = ("id", "quarter", "kind", "subject", "organization_id", "due_at", "last_used_at", "unused")
+        values = {name: getattr(row, name) for name in fields}
         stored = session.execute(insert(Recertification).values(**values).on_conflict_do_nothing().returning(col(Recertification.id)))
-        added += stored.first() is not None
-    audit.record(session, Event("recertification.begun", caller.actor, facts={"quarter": str(quarter), "asked": added}))
+        new = stored.first() is not None
+        added, unused = added + new, unused + (new and row.unused)
+    audit.record(session, Event("recertification.begun", caller.actor, facts={"quarter": str(quarter), "asked": added, "unused": unused}))
     facts: dict[str, str | int] = {"quarter": str(quarter), "count": added, "due": due.date().isoformat()}
     for role in (Role.INFORMATION_MANAGER, Role.DEPARTMENT_HEAD):
         notifications.notify_role(session, keys, role, kind="recertification.due", facts=facts, once=f"recertify|{quarter}|{added}")
     return added
+
+
+def _name(kind: str, subject: str) -> str:
+    """Under which name its use is on record."""
+    return f"person:{subject.split('|', maxsplit=1)[0]}" if kind == "role" else subject
 
 
 def mine(session: Session, caller: PersonCaller, quarter: Quarter, *, limit: int = 500, offset: int = 0) -> Sequence[Recertification]:
@@ -69,7 +82,7 @@ def mine(session: Session, caller: PersonCaller, quarter: Quarter, *, limit: int
         places = {place for role, place in caller.offices if role is Role.DEPARTMENT_HEAD}
         below = {one for place in places for one in identity.below(session, place)}
         query = query.where(col(Recertification.organization_id).in_(below))
-    order = (col(Recertification.answer).is_not(None), col(Recertification.kind), col(Recertification.subject))
+    order = (col(Recertification.answer).is_not(None), col(Recertification.unused).desc(), col(Recertification.kind), col(Recertification.subject))
     return session.exec(query.order_by(*order).limit(limit).offset(offset)).all()
 
 

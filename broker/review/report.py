@@ -16,14 +16,12 @@ from typing import Any
 import typst
 import xlsxwriter
 
+from broker.printing import fonts_there
 from broker.review.figures import COLUMNS
 from broker.review.text import CODES, SHARES, WORDS, sections
 from broker.review.words import CHECK_WORDS, REPORT_WORDS
 
 TEMPLATE = Path(__file__).with_name("report.typ")
-
-#: Fonts of which one must be there, so that Chinese is not a row of boxes.
-FONTS = ("Noto Sans CJK SC", "Noto Sans CJK", "Source Han Sans SC")
 
 #: How many bars a chart shows; the table beside it has every row.
 BARS = 8
@@ -32,11 +30,6 @@ BARS = 8
 def digest(document: Mapping[str, Any]) -> str:
     """SHA-256, hex, of the document's canonical JSON: what is signed."""
     return sha256(json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def fonts_there() -> bool:
-    """Whether a font with Chinese is installed (Debian: fonts-noto-cjk)."""
-    return not set(FONTS).isdisjoint(typst.Fonts().families())
 
 
 #: Who signed, by part: name and day (``workbench.signatures``).

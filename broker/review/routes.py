@@ -91,6 +91,8 @@ class RightOut(BaseModel):
     subject: str
     organization: str
     due_at: datetime
+    last_used_at: datetime | None
+    unused: bool
     answer: str | None
     outcome: str | None
 
@@ -104,7 +106,15 @@ class RightsOut(BaseModel):
 
 def _right(row: Recertification) -> RightOut:
     return RightOut(
-        id=row.id, kind=row.kind, subject=row.subject, organization=row.organization_id, due_at=row.due_at, answer=row.answer, outcome=row.outcome
+        id=row.id,
+        kind=row.kind,
+        subject=row.subject,
+        organization=row.organization_id,
+        due_at=row.due_at,
+        last_used_at=row.last_used_at,
+        unused=row.unused,
+        answer=row.answer,
+        outcome=row.outcome,
     )
 
 
@@ -157,7 +167,7 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
     @router.post("/{quarter}/access", response_model=BegunOut)
     def begin(quarter: Which, session: SessionDep, caller: Writer) -> BegunOut:
         """Ask of every role, client and grant whether it is still needed; what nobody speaks for in time is revoked."""
-        return BegunOut(asked=recertifying.begin(session, keys, caller, Quarter.parse(quarter)))
+        return BegunOut(asked=recertifying.begin(session, keys, caller, Quarter.parse(quarter), unused_days=settings.unused_days))
 
     @router.get("/{quarter}/access", response_model=RightsOut)
     def rights(

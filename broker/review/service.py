@@ -22,6 +22,7 @@ from broker.incidents import service as incidents
 from broker.obligations import service as obligations
 from broker.policy import service as policy
 from broker.release.models import Release
+from broker.requests import service as requests
 from broker.retention import service as retention
 from broker.review import recertifying, sampling, workbench
 from broker.review.errors import NoSuchQuarter
@@ -93,6 +94,7 @@ def compiled(session: Session, quarter: Quarter, *, feedback_days: int) -> dict[
         "obligations": obligations.figures(session, quarter.since, quarter.until),
         "destruction": retention.figures(session, quarter.since, quarter.until),
         "telemedicine": telemedicine.figures(session, quarter.since, quarter.until),
+        "requests": requests.figures(session, quarter.since, quarter.until),
     }
     made = {**document(quarter, inputs), **afterwards}
     made["concerns"] = feedback.concerns.counted(feedback.concerns.between(session, quarter.since, quarter.until), quarter.until)

@@ -48,6 +48,7 @@ REPORT_WORDS: dict[str, tuple[str, str]] = {
     "obligations": ("Obligations and recalls", "附加义务与召回"),
     "destruction": ("Destruction", "销毁"),
     "telemedicine": ("Telemedicine", "远程医疗"),
+    "requests": ("Requests of patients", "患者权利请求"),
     "improvement": ("Improvement", "持续改进"),
     "number": ("Number", "编号"),
     "severity": ("Severity", "程度"),

@@ -178,6 +178,7 @@ TABLE = {
     "POST /api/v1/destruction-orders": "person:destruction.order",
     **{f"POST /api/v1/destruction-orders/{{number}}/{verb}": "person:destruction.order" for verb in ("approve", "cancel")},
     "GET /api/v1/destruction-orders/{number}/certificate": "person",
+    "GET /api/v1/destruction-orders/{number}/certificate.pdf": "person",
     "GET /api/v1/obligations": "person",
     "POST /api/v1/obligations/answers": "person",
     "POST /api/v1/obligations/answers/signed": "proof",
@@ -274,6 +275,14 @@ TABLE = {
     "GET /releases/{release_id}": "client",
     "GET /releases/{release_id}/receipt": "client",
     "GET /releases/{release_id}/provenance": "client",
+    "GET /api/v1/patient-requests": "person:request.read",
+    "POST /api/v1/patient-requests": "person:request.handle",
+    "GET /api/v1/patient-requests/{number}": "person:request.read",
+    "GET /api/v1/patient-requests/{number}/copy": "person:request.handle",
+    **{
+        f"POST /api/v1/patient-requests/{{number}}/{verb}": "person:request.handle"
+        for verb in ("refuse", "correct", "appeal", "withdraw", "identify", "extend", "fulfil", "order", "uphold", "lift")
+    },
     # -- the console --
     "GET /console/static/{version}/{name}": "public",
     "GET /console/login": "public",
@@ -358,6 +367,30 @@ TABLE = {
     "POST /console/patient/logout": "patient-form",
     "POST /console/patient/consents/{consent_id}/withdraw": "patient-form",
     **{f"{method} /console/consultations{one}": who for one in ("", "/{number}") for method, who in (("GET", "page"), ("POST", "page-form"))},
+    **{
+        f"{method} /console/{name}{one}": who
+        for name in ("incidents", "violations", "emergencies")
+        for one in ("", "/{number}" if name != "emergencies" else "/{application}")
+        for method, who in (("GET", "page"), ("POST", "page-form"))
+    },
+    **{
+        f"{method} /console/{name}": who
+        for name in ("obligations", "recalls", "improvement")
+        for method, who in (("GET", "page"), ("POST", "page-form"))
+    },
+    **{f"GET /console/destruction{one}": "page" for one in ("", "/{number}")},
+    **{f"POST /console/destruction{one}": "page-form:destruction.order" for one in ("", "/{number}")},
+    "GET /console/destruction/{number}/certificate.json": "page",
+    "GET /console/destruction/{number}/certificate.pdf": "page",
+    "GET /console/requests": "page:request.read",
+    "GET /console/requests/{number}": "page:request.read",
+    "GET /console/requests/{number}/copy.json": "page:request.handle",
+    "POST /console/requests": "page-form:request.handle",
+    "POST /console/requests/{number}": "page-form:request.handle",
+    "GET /console/patient/requests": "patient",
+    "POST /console/patient/requests": "patient-form",
+    "GET /console/patient/requests/{number}/copy": "patient",
+    "GET /console/patient/requests/{number}/copy.json": "patient",
     "GET /console/inbox": "page",
     "POST /console/inbox/read": "page-form",
     **{f"GET /console/{name}{one}": "page:registry.read" for name, one in REGISTERS},

@@ -152,6 +152,12 @@ def test_the_certificate_proves_itself_and_the_log_verifies(before, after):
     assert receipt.parse(certificate["proof"]) is not None
     assert "张秀英" not in str(certificate)
     assert PATIENT not in str(certificate)
+    papers = [
+        story.person("cao.yan").call("GET", f"/api/v1/destruction-orders/{after['order']}/certificate.pdf?language={language}").content
+        for language in ("zh", "en")
+    ]
+    assert all(paper.startswith(b"%PDF-1.7") for paper in papers)
+    assert papers[0] != papers[1]
 
 
 def test_a_restored_backup_forgets_again_before_it_serves(places, before, after):

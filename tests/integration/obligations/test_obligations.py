@@ -81,7 +81,7 @@ def test_both_sides_see_it_and_only_the_recipient_answers(own, its):
         with pytest.raises(NoSuchObligation):
             service.answer(session, own.keys, recipient, its.number, ["DELAU"], GONE)
         row = session.exec(select(Obligation).where(Obligation.code == "DELAU")).first()
-        assert (row.status, service.evidence_of(own.keys, row)) == ("fulfilled", GONE.evidence)
+        assert (row.status, service.evidence_of(session, own.keys, row)) == ("fulfilled", GONE.evidence)
         assert b"CANARY" not in row.evidence_sealed
         manager = identity.caller_for(session, own.people.manager)
         with pytest.raises(Forbidden):
@@ -142,7 +142,7 @@ def test_a_withdrawal_calls_back_from_everybody_who_received(own, its, set_clock
         with pytest.raises(ObligationMoveNotAllowed):
             service.acknowledge(session, own.keys, recipient, recall.number, its.number, GONE)
         ((_, seen),) = service.of_patient(session, own.patients[1])
-        assert (seen.done, service.recall_evidence_of(own.keys, seen)) == ("deleted", GONE.evidence)
+        assert (seen.done, service.recall_evidence_of(session, own.keys, seen)) == ("deleted", GONE.evidence)
         delau = session.exec(select(Obligation).where(Obligation.code == "DELAU")).all()
         assert {row.patient_key: row.status for row in delau} == {
             own.patients[1]: "fulfilled",

@@ -1,8 +1,11 @@
 """Orders by two people, holds that stop them, the sweep, the list that outlives a backup (PI-3.5)."""
 
+import json
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 from sqlmodel import select
 
 from broker import clock
@@ -106,6 +109,51 @@ def test_a_hold_stops_it(database, keys, people, patients, callers):
         service.approve(session, keys, MEANS, callers["second_manager"], row.number)
         assert records.is_shredded(session, patients[1])
         assert records.is_shredded(session, patients[2])
+
+
+def tried(database, statement, **values):
+    """A statement as the web process's login, refused by the database itself."""
+    with pytest.raises(ProgrammingError, match="permission denied"), database.transaction() as session:
+        session.execute(text(statement), values)
+
+
+def forged(database, execute, values, key):
+    with database.transaction() as session:
+        session.execute(text(execute), values)
+        session.execute(text(EMPTY), {"key": key})
+
+
+EMPTY = "UPDATE patient SET wrapped_key = '', fhir_id_sealed = '' WHERE patient_key = :key"
+
+
+def test_the_database_itself_lets_no_key_go_without_an_executed_order_of_two(database, keys, people, patients, callers):
+    """PI-3.5: whoever holds the web process's login can't go round the order."""
+    key = patients[1]
+    tried(database, EMPTY, key=key)
+    with database.transaction() as session:
+        row = proposed(session, keys, callers, key)
+    tried(database, EMPTY, key=key)
+    execute = "UPDATE destruction_order SET status = 'executed', approvals = approvals || CAST(:more AS jsonb) WHERE id = :id"
+    twin = row.approvals[0]
+    for more in ([], [twin], [{**twin, "natural_person": "nobody"}], [{**twin, "natural_person": callers["second_manager"].natural_person}]):
+        with pytest.raises(ProgrammingError, match="order of two"):
+            forged(database, execute, {"more": json.dumps(more), "id": row.id}, key)
+    with database.transaction() as session:
+        service.approve(session, keys, MEANS, callers["second_manager"], row.number)
+        assert records.is_shredded(session, key)
+    item = "INSERT INTO destruction_item (patient_key, order_id) VALUES (:key, :id)"
+    tried(database, item, key=patients[2], id=row.id)
+    tried(database, "UPDATE destruction_item SET patient_key = :key WHERE order_id = :id", key=patients[2], id=row.id)
+    for change in ("approvals = '[]'", "status = 'proposed'", "executed_at = now()", "method = 'none'"):
+        tried(database, f"UPDATE destruction_order SET {change} WHERE id = :id", id=row.id)
+
+
+def test_who_approved_and_lost_the_say_since_counts_no_more(database, keys, people, patients, callers):
+    with database.transaction() as session:
+        row = proposed(session, keys, callers, patients[1])
+        identity.change_person(session, "person:x", callers["manager"].person_id, status="suspended")
+        service.approve(session, keys, MEANS, callers["second_manager"], row.number)
+        assert not records.is_shredded(session, patients[1])
 
 
 def test_paper_and_media_are_recorded(database, keys, people, callers):

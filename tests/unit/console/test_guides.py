@@ -13,7 +13,7 @@ NAMES = {".".join(one) + ".png" for one in guide_pictures.SHOWN}
 
 
 def test_every_role_has_its_page_in_both_languages():
-    roles = {"README", "applicant", "head", "information-manager", "auditor", "administrator", "patient"}
+    roles = {"README", "applicant", "head", "information-manager", "privacy-officer", "auditor", "administrator", "patient"}
     assert {page.stem for page in (GUIDES / "zh").glob("*.md")} == {page.stem for page in (GUIDES / "en").glob("*.md")} == roles
 
 

@@ -1,0 +1,281 @@
+"""What happens after data have left, at the desks of those who deal with it: incidents, duties, destruction, cases, requests (PI-5 to 7, RS-7.3)."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from broker import clock
+from broker.demo.client import expect
+from broker.demo.consents import revocation
+from broker.demo.story import TREATMENT
+from broker.obligations import service as obligations
+from tests.browser.conftest import at
+
+pytestmark = pytest.mark.browser
+
+PATIENT, OTHER = "p1001", "p1004"
+
+
+@pytest.fixture(scope="module")
+def lived_in(story):
+    """Data were sent and called back, someone broke the glass, something happened: every page has something on it."""
+    consent = story.file_consent(PATIENT, "shengli")
+    number = story.apply("gao.min", "shengli-cardiology", PATIENT, "TREAT", "consent", TREATMENT)["number"]
+    story.decide(number, "song.yi", "deng.li")
+    token = story.system("shengli-his").token(number)["access_token"]
+    sent = expect(story.system("shengli-his").fetch("POST", "/releases", token, {"application": number, "patient": PATIENT}), 200)
+    story.person("deng.li").call("POST", "/fhir/Consent/$revokeConsent", body=revocation(consent, PATIENT))
+    with story.installation.database.transaction() as session:
+        obligations.follow(session, story.installation.keys, days=15)
+    return story, number, sent.headers["release-id"]
+
+
+def sign_in(desk, story, name):
+    return desk.sign_in(name, story.cast.passwords[name])
+
+
+def fill(page, form, **values):
+    for name, value in values.items():
+        field = page.locator(f"#{form}-{name}")
+        if field.evaluate("one => one.tagName") == "SELECT":
+            field.select_option(value)
+        else:
+            field.fill(value)
+
+
+def do(desk, step, form=""):
+    """Press the button of a step; ``form``: something that only the form meant has."""
+    form = desk.page.locator(f"form:has(input[name=step][value={step}]){f':has({form})' if form else ''}").first
+    with desk.page.expect_navigation():
+        form.locator("button").first.click()
+    assert desk.page.locator("#problems").count() == 0, desk.page.inner_text("#problems")
+
+
+def unfold(page, form):
+    """A folded form can't be filled."""
+    page.locator("details:not([open]) > summary").first.wait_for(state="attached")
+    for one in page.locator(f"details:not([open]):has({form}) > summary").all():
+        one.click()
+
+
+LANGUAGES = pytest.mark.parametrize(("language", "scripts"), [("zh", True), ("en", False)])
+
+
+@LANGUAGES
+def test_an_incident_from_the_report_to_its_end(chromium, lived_in, language, scripts):
+    story, number, _ = lived_in
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open("/console/incidents")
+        fill(page, "report", kind="wrong-recipient", text="传真发错号码")
+        do(desk, "report")
+        desk.look("incident-reported")
+        incident = page.url.rsplit("/", 1)[1].partition("?")[0]
+        assert page.locator("input[value=assess]").count() == 0
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/incidents")
+        fill(page, "contain", client="renhe-finance-system", grant=number, text="核查期间停用", incident=incident)
+        do(desk, "contain")
+        fill(page, "assess", severity="low", clients="shengli-his")
+        do(desk, "assess")
+        assert "1" in page.inner_text("dl.facts")
+        desk.look("incident-assessed")
+        while page.locator("form:has(input[value=notify])").count():
+            page.locator("details:has(input[value=notify]) > summary").first.click()
+            do(desk, "notify")
+        unfold(page, "input[value=investigate]")
+        do(desk, "investigate")
+        fill(page, "ask", text="已更换号码簿")
+        do(desk, "ask-to-lift")
+        unfold(page, "input[value=close]")
+        fill(page, "close", cause="号码簿过期", measures="每月核对")
+        do(desk, "close")
+        desk.look("incident-closed")
+        desk.open("/console/incidents")
+        desk.look("incidents")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "jiang.tao")
+        desk.open(f"/console/incidents/{incident}")
+        assert page.locator("ol.thread li").count() >= 6
+
+
+@LANGUAGES
+def test_both_sides_of_obligations_and_recalls(chromium, lived_in, language, scripts):
+    story, _number, _ = lived_in
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open("/console/obligations")
+        desk.look("obligations-recipient")
+        desk.open("/console/recalls")
+        desk.look("recalls-recipient")
+        if page.locator("input[value=acknowledge]").count():
+            fill(page, "recall", done="deleted", method="wiped", text="清除记录 7 号")
+            do(desk, "acknowledge")
+        assert "清除记录 7 号" in page.inner_text("main")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        sign_in(desk, story, "deng.li")
+        for path, name in (("/console/obligations", "obligations"), ("/console/recalls", "recalls")):
+            desk.open(path)
+            desk.look(name)
+
+
+@LANGUAGES
+def test_two_people_destroy_paper_and_the_certificate_is_there(chromium, lived_in, language, scripts):
+    story, _, _ = lived_in
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/destruction")
+        fill(page, "propose", kind="paper", reason="retention", method="cross-cut", what="2019 年纸质申请单 3 箱")
+        do(desk, "propose")
+        path = page.url.removeprefix(story.base_url).partition("?")[0]
+        assert page.locator("input[value=approve]").count() == 0
+        desk.look("order-proposed")
+        desk.open("/console/destruction")
+        fill(page, "hold", patients=story.cast.patients[OTHER].identifier["value"], kind="legal", text="诉讼")
+        do(desk, "hold")
+        desk.look("destruction")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "jiang.tao")
+        desk.open(path)
+        do(desk, "approve")
+        for _ in range(60):
+            if page.locator("pre").count():
+                break
+            page.wait_for_timeout(500)
+            page.reload()
+        desk.look("order-executed")
+        paper = page.request.get(f"{path}/certificate.pdf")
+        assert paper.body().startswith(b"%PDF")
+        assert "proof" in json.loads(page.request.get(f"{path}/certificate.json").body())
+
+
+@LANGUAGES
+def test_break_glass_its_review_and_the_case(chromium, lived_in, language, scripts):
+    story, _, _ = lived_in
+    patient = story.cast.patients["p1006" if language == "zh" else OTHER]
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open("/console/emergencies")
+        fill(page, "open", recipient="shengli-cardiology", system=patient.identifier["system"], value=patient.identifier["value"], name=patient.name,
+             birth=patient.birth_date, text="患者昏迷入院")  # fmt: skip
+        desk.look("emergencies-open")
+        do(desk, "open")
+        path = page.url.removeprefix(story.base_url).partition("?")[0]
+        desk.look("emergency-open")
+        assert page.locator("input[value=review]").count() == 0
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open(path)
+        fill(page, "review", verdict="misuse", text="患者当日未到急诊")
+        do(desk, "review")
+        desk.look("emergency-reviewed")
+        desk.open("/console/emergencies")
+        desk.look("emergencies")
+        desk.open("/console/violations")
+        desk.look("violations")
+        case = page.locator("table.list a").first.get_attribute("href")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open(case)
+        fill(page, "hear", text="我误填了患者")
+        do(desk, "hear")
+        desk.look("violation-heard")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open(case)
+        fill(page, "propose", sanction="warning", text="首次")
+        do(desk, "propose")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "jiang.tao")
+        desk.open(case)
+        do(desk, "agree")
+        desk.look("violation-decided")
+
+
+@LANGUAGES
+def test_learning_and_access_rights(chromium, lived_in, language, scripts):
+    story, _, _ = lived_in
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/improvement?source=incident&ref=IN-2026-000001")
+        fill(page, "action", title="号码簿每月核对", due=(clock.today() - timedelta(days=1)).isoformat())
+        do(desk, "action")
+        unfold(page, "#risk-title")
+        fill(page, "risk", title="密钥保管", likelihood="4", impact="5", review=clock.today().isoformat(), treatment="每半年轮换")
+        do(desk, "risk", "#risk-title")
+        unfold(page, "#event-patient")
+        fill(page, "event", patient=story.cast.patients[OTHER].identifier["value"], occurred="2026-11-20T08:00", text="共享的过敏史缺失")
+        do(desk, "event")
+        desk.look("improvement")
+        desk.open("/console/decide")
+        assert page.locator("a[href^='/console/improvement']").count() >= 2, "what is open stands on the start page too"
+        desk.look("decide-workload")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        sign_in(desk, story, "cao.yan")
+        today = clock.today()
+        story.person("cao.yan").call("POST", f"/api/v1/reviews/{today.year}Q{(today.month + 2) // 3}/access")
+        desk.open("/console/access")
+        desk.look("access-auditor")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "song.yi")
+        desk.open("/console/access")
+        desk.look("access-head")
+        page.locator("input[value=keep]").first.check()
+        with page.expect_navigation():
+            page.locator("form:has(input[value=keep]) button").first.click()
+        assert page.locator("input[value=keep]:checked").count() >= 1
+
+
+@LANGUAGES
+def test_a_patient_asks_and_is_answered(chromium, lived_in, language, scripts):
+    story, _, _ = lived_in
+    patient = story.cast.patients[PATIENT]
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/patient-code")
+        page.fill("main input[name=number]", patient.identifier["value"])
+        desk.press("main form button")
+        code = page.inner_text(".code-text")
+    with at(chromium, story.base_url, language, scripts=scripts, phone=True) as own:
+        page = own.open("/console/patient/login")
+        page.fill("input[name=number]", patient.identifier["value"])
+        page.fill("input[name=code]", code)
+        own.press("main form button")
+        own.open("/console/patient/requests")
+        page.check("input[name=kind][value=copy]")
+        fill(page, "ask", text="请给我一份副本")
+        own.look("patient-requests-asking")
+        do(own, "ask")
+        with at(chromium, story.base_url, language, scripts=scripts) as desk:
+            manager = sign_in(desk, story, "deng.li")
+            desk.open("/console/requests")
+            desk.look("requests")
+            desk.press("table.list a")
+            fill(manager, "fulfil", text="请在本人页面下载")
+            desk.look("request-received")
+            do(desk, "fulfil")
+            desk.look("request-fulfilled")
+            answer = manager.request.get(manager.url.partition("?")[0] + "/copy.json")
+            assert len(json.loads(answer.body())["entry"]) > 20
+        own.open("/console/patient/requests")
+        own.look("patient-requests")
+        own.press("a[href$='/copy']")
+        own.look("patient-copy")
+        own.open("/console/patient")
+        own.look("patient-sendings")
+        own.open("/console/patient/requests")
+        page.check("input[name=kind][value=deletion]")
+        fill(page, "ask", text="请删除")
+        do(own, "ask")
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/requests?status=received")
+        desk.press("table.list a")
+        unfold(page, "#refuse-text")
+        fill(page, "refuse", ground="kept-by-law", text="病历须依法保存")
+        do(desk, "refuse")
+        desk.look("request-refused")
