@@ -16,16 +16,18 @@ class Load:
     seconds: float
     bytes: int
     failed: int
+    waits: tuple[float, ...]  #: seconds of each request, ordered
 
     @property
     def per_second(self) -> float:
         return self.requests / self.seconds
 
 
-async def _one(host: str, port: int, request: bytes, until: float, counts: list[int]) -> None:
+async def _one(host: str, port: int, request: bytes, until: float, counts: list[int], waits: list[float]) -> None:
     reader, writer = await asyncio.open_connection(host, port, limit=1 << 22)
     try:
         while time.perf_counter() < until:
+            begun = time.perf_counter()
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
@@ -37,6 +39,7 @@ async def _one(host: str, port: int, request: bytes, until: float, counts: list[
             counts[0] += 1
             counts[1] += length
             counts[2] += status != 200
+            waits.append(time.perf_counter() - begun)
     finally:
         writer.close()
 
@@ -44,16 +47,18 @@ async def _one(host: str, port: int, request: bytes, until: float, counts: list[
 async def run(host: str, port: int, request: bytes, seconds: float, connections: int) -> Load:
     """Send the same request over ``connections`` connections for ``seconds``."""
     counts = [0, 0, 0]
+    waits: list[float] = []
     start = time.perf_counter()
-    await asyncio.gather(*(_one(host, port, request, start + seconds, counts) for _ in range(connections)))
-    return Load(counts[0], time.perf_counter() - start, counts[1], counts[2])
+    await asyncio.gather(*(_one(host, port, request, start + seconds, counts, waits) for _ in range(connections)))
+    return Load(counts[0], time.perf_counter() - start, counts[1], counts[2], tuple(sorted(waits)))
 
 
 def main() -> None:
-    """``load.py HOST PORT SECONDS CONNECTIONS < request``; prints requests, seconds, bytes, failed."""
+    """``load.py HOST PORT SECONDS CONNECTIONS < request``; prints requests, seconds, bytes, failed, and the 50th and 99th percentile in seconds."""
     host, port, seconds, connections = sys.argv[1:5]
     load = asyncio.run(run(host, int(port), sys.stdin.buffer.read(), float(seconds), int(connections)))
-    print(load.requests, load.seconds, load.bytes, load.failed)
+    middle, slow = (load.waits[int(len(load.waits) * share)] for share in (0.5, 0.99))
+    print(load.requests, load.seconds, load.bytes, load.failed, middle, slow)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     .venv/bin/python benchmarks/release.py [--rounds 5] [--seconds 3] [--connections 8]
 
-Prints requests/s, resources/s and the ratio to the floor, and how much slower a release is with ten times the patients,
-consents and log entries. Absolute figures drift with the machine; the ratios come from interleaved rounds.
+Beside it a page of a search. Prints requests/s, resources/s, the ratio to the floor by requests and by the processor time of the
+serving process (which other work on the machine disturbs less), the 99th percentile, where the time of a release goes by step, and
+how much slower a release is with ten times the patients, consents and log entries. Ratios come from interleaved rounds.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from broker.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 PATIENT = "p1001"
+PAGE = f"/fhir/Observation?patient={PATIENT}&_count=50"
 
 
 #: Starts a server exactly as `broker serve` does: same protocol, one process.
@@ -57,17 +59,24 @@ def wait(port: int, path: str) -> None:
     raise SystemExit("the server did not start")
 
 
-def load(port: int, request: bytes, seconds: float, connections: int) -> tuple[float, int, int]:
+def processor(process: subprocess.Popen[bytes]) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(port: int, request: bytes, seconds: float, connections: int) -> tuple[float, int, float]:
+    """Requests/s, bytes of an answer, 99th percentile in seconds."""
     out = subprocess.run(
         [sys.executable, str(HERE / "load.py"), "127.0.0.1", str(port), str(seconds), str(connections)],
         input=request,
         capture_output=True,
         check=True,
     )
-    requests, taken, size, failed = out.stdout.split()
+    requests, taken, size, failed, _, slow = out.stdout.split()
     if int(failed):
         raise SystemExit(f"{int(failed)} requests failed")
-    return int(requests) / float(taken), int(size) // max(1, int(requests)), int(failed)
+    return int(requests) / float(taken), int(size) // max(1, int(requests)), float(slow)
 
 
 def grow(installation, count: int) -> None:
@@ -116,30 +125,46 @@ def main() -> None:
         def request(path: str, at: int) -> bytes:
             return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{at}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
-        def measured(label: str) -> float:
+        def measured(label: str) -> dict[str, dict[str, float]]:
             nonlocal token
-            floor, full, sizes = [], [], [0, 0]
+            searched = len(json.loads(story.system(parts["client"]).fetch("GET", PAGE, token).content)["entry"])
+            kinds = {
+                "floor": (floor_port, f"/{PATIENT}", len(released)),
+                "whole": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
+                "page": (port, PAGE, searched),
+            }
+            rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
             for _ in range(given.rounds):
-                rate, sizes[0], _ = load(floor_port, request(f"/{PATIENT}", floor_port), given.seconds, given.connections)
-                floor.append(rate)
                 token = story.system(parts["client"]).token(application["number"])["access_token"]
-                rate, sizes[1], _ = load(port, request(f"/fhir/Patient/{PATIENT}/$everything", port), given.seconds, given.connections)
-                full.append(rate)
-            ratios = [a / b for a, b in zip(full, floor, strict=True)]
-            print(f"{label}: {len(released)} resources a release; floor {sizes[0]:,} B, release {sizes[1]:,} B")
-            print(f"  floor    {statistics.median(floor):8.0f} req/s  {statistics.median(floor) * len(released):10,.0f} resources/s")
-            print(f"  release  {statistics.median(full):8.0f} req/s  {statistics.median(full) * len(released):10,.0f} resources/s")
-            print(f"  ratio    {statistics.median(ratios):8.2f}  [{min(ratios):.2f}..{max(ratios):.2f}]")
-            return statistics.median(ratios)
+                for name, (at, path, _) in kinds.items():
+                    load(at, request(path, at), 0.3, given.connections)
+                    process = processes[at == floor_port]
+                    began = processor(process)
+                    rate, _, slow = load(at, request(path, at), given.seconds, given.connections)
+                    rates[name].append((rate, (processor(process) - began) / (rate * given.seconds), slow))
+            print(label)
+            found = {}
+            for name, (_, _, count) in kinds.items():
+                ratio = statistics.median(a[0] / b[0] for a, b in zip(rates[name], rates["floor"], strict=True))
+                worth = statistics.median(b[1] / a[1] for a, b in zip(rates[name], rates["floor"], strict=True))
+                rate, used, slow = (statistics.median(column) for column in zip(*rates[name], strict=True))
+                found[name] = {"resources": count, "per_second": rate, "ratio": ratio, "ratio_processor": worth, "p99": slow}
+                print(
+                    f"  {name:5} {count:4} resources {rate:7.0f} req/s {rate * count:10,.0f} resources/s  p99 {slow * 1000:5.0f} ms"
+                    f"  processor {used * 1000:5.2f} ms  ratio {ratio:.2f} (processor {worth:.2f})"
+                )
+            return found
 
         before = measured("small database")
+        print(shares(port, request(f"/fhir/Patient/{PATIENT}/$everything", port), processes[0], given.connections))
         grow(installation, given.grow)
         with psycopg.connect(server.url) as connection:
             connection.execute("ANALYZE")
             counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("patient", "resource", "audit_event")}
         after = measured(f"grown database ({counts})")
-        print(f"cost of a release, grown to small, each against its floor: {before / after:.2f}")
-        result = {"released": len(released), "ratio": before, "ratio_grown": after, "counts": counts}
+        slower = before["whole"]["ratio"] / after["whole"]["ratio"]
+        print(f"cost of a release, grown to small, each against its floor: {slower:.2f}")
+        result = {"released": len(released), "small": before, "grown": after, "counts": counts}
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / "release.json").write_text(json.dumps(result, indent=1))
     finally:
@@ -148,6 +173,45 @@ def main() -> None:
             process.wait(10)
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+#: Step → functions (file, name) in which its time is spent.
+STEPS = {
+    "token": {("bearer.py", "claims_of")},
+    "gate and facts": {("service.py", "behind_the_gate")},
+    "consents and policy": {("service.py", "judged")},
+    "intent": {("service.py", "record_intent")},
+    "checking": {("checker.py", "problems")},
+    "opening": {("release_reads.py", "open_rows")},
+    "reducing": {("minimise.py", "reduce_many")},
+    "reading": {("release_reads.py", "read"), ("release_reads.py", "read_linked")},
+    "references and the rest of collecting": {("collect.py", "page")},
+    "body": {("ready.py", "made_ready")},
+    "sending": {("delivery.py", "deliver")},
+    "outcome": {("service.py", "record_outcome")},
+}
+
+
+def shares(port: int, request_bytes: bytes, process: subprocess.Popen[bytes], connections: int) -> str:
+    """Where the time of a release goes, if py-spy is installed."""
+    tool = shutil.which("py-spy")
+    if tool is None:
+        return "  (install py-spy to see where the time goes)"
+    with tempfile.NamedTemporaryFile() as out:
+        command = [tool, "record", "-d", "5", "-r", "500", "-f", "raw", "-o", out.name, "-p", str(process.pid)]
+        watching = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        load(port, request_bytes, 6, connections)
+        watching.wait(60)
+        total, found = 0, dict.fromkeys([*STEPS, "framework, server, event loop"], 0)
+        for line in Path(out.name).read_text().splitlines():
+            stack, number = line.rsplit(" ", 1)
+            if "run_asgi" not in stack:
+                continue
+            frames = {(frame.rsplit("/", 1)[-1].split(":")[0], frame.split(" (")[0].rsplit(".", 1)[-1]) for frame in stack.split(";")}
+            step = next((name for name, places in STEPS.items() if not places.isdisjoint(frames)), "framework, server, event loop")
+            total += int(number)
+            found[step] += int(number)
+    return "  share of a release: " + ", ".join(f"{name} {100 * number // max(1, total)} %" for name, number in found.items())
 
 
 def copy_plaintext(installation, url: str, released: set[tuple[str, str]]) -> None:

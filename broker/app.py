@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -55,6 +56,7 @@ from broker.release.preview import preview_of
 from broker.release.reconciliation import Asked, read_file, reconcile
 from broker.release.reconciliation import build_router as reconciliation_router
 from broker.release.routes import build_router as release_router
+from broker.release.routes import everything_router
 from broker.release.service import Parts
 from broker.release.transmissions import build_router as transmissions_router
 from broker.requests import service as requests
@@ -193,6 +195,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
     chosen_policies = policy.policies(chosen)
     catalogue = policy.catalogue(chosen_policies)
     for router in (
+        everything_router(),
         identity_router(
             settings=chosen,
             keys=installation.keys,
@@ -325,7 +328,11 @@ def consent_facts(keys: Keys) -> Any:
 def from_settings() -> FastAPI:
     """The app from this process's settings; what a server process calls."""
     chosen = settings()
-    return create_app(open_installation(chosen, seals=chosen.seals_here))
+    app = create_app(open_installation(chosen, seals=chosen.seals_here))
+    # What is made at the start stays, so that the collector need not look through all of it again and again.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _sequence(installation: Installation, stop: threading.Event) -> None:

@@ -120,6 +120,12 @@ class Database:
         return make_conninfo("", **plain, **({"options": options} if options else {}), application_name=self._name)
 
     @property
+    def release_conninfo(self) -> str:
+        """The same for the release path, whose few statements are looked up by key whatever is asked: each is planned once, not at each use."""
+        known = conninfo_to_dict(self.conninfo)
+        return make_conninfo("", **{**known, "options": f"{known.get('options') or ''} -c plan_cache_mode=force_generic_plan".strip()})
+
+    @property
     def engine(self) -> Engine:
         """The SQLAlchemy engine, made at first use so that a forked worker never shares a socket."""
         if self._engine is None:
@@ -142,7 +148,12 @@ class Database:
             async with self._opening:
                 if self._releases is None:
                     pool: AsyncConnectionPool[psycopg.AsyncConnection[Any]] = AsyncConnectionPool(
-                        self.conninfo, min_size=2, max_size=max(4, 2 * self._pool_size), open=False, kwargs={"autocommit": True}, timeout=5.0
+                        self.release_conninfo,
+                        min_size=2,
+                        max_size=max(4, 2 * self._pool_size),
+                        open=False,
+                        timeout=5.0,
+                        kwargs={"autocommit": True, "prepare_threshold": None},  # ``broker.wire`` prepares; two on one connection would fall out.
                     )
                     await pool.open(wait=True)
                     self._releases = pool

@@ -20,6 +20,7 @@ from broker.records.labelling import IN_TEXT
 from broker.records.models import SHARED
 from broker.records.tokens import id_token, label_tokens
 from broker.records.vault import Vault, labels_of, unwrap
+from broker.wire import Statement, run
 
 Cursor = psycopg.AsyncCursor[Any]
 
@@ -73,12 +74,14 @@ AND NOT EXISTS (SELECT FROM upstream_server s WHERE s.stale_after < statement_ti
   SELECT FROM upstream_resource u WHERE u.patient_key = p.patient_key AND u.server = s.name AND NOT u.gone))
 """
 
-_ALL = f"""
+_VAULT = Statement(VAULT_SQL)
+
+_ALL = Statement(f"""
 SELECT {_COLUMNS} FROM resource r
 WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
   AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
 ORDER BY r.type, r.id_token LIMIT %(limit)s
-"""
+""")
 
 _WITHIN = f"""
 SELECT {_COLUMNS} FROM resource r
@@ -88,29 +91,28 @@ WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.lab
        AND (w.end_at IS NULL OR r.clinical_from <= w.end_at) AND (w.start_at IS NULL OR coalesce(r.clinical_until, 'infinity') >= w.start_at)))
 """
 
-_WINDOWED = f"""{_WITHIN}
+_WINDOWED = Statement(f"""{_WITHIN}
   AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
 ORDER BY r.type, r.id_token LIMIT %(limit)s
-"""
+""")
 
-_NAMED = f"{_WITHIN} AND r.id_token = ANY(%(named)s::uuid[])"
+_NAMED = Statement(f"{_WITHIN} AND r.id_token = ANY(%(named)s::uuid[])")
 
-_ONE = f"SELECT {_COLUMNS} FROM resource r WHERE r.id_token = %s AND r.type = %s LIMIT 2"
+_ONE = Statement(f"SELECT {_COLUMNS} FROM resource r WHERE r.id_token = %s AND r.type = %s LIMIT 2")
 
-_LINKED = f"""
+_LINKED = Statement(f"""
 SELECT {_COLUMNS} FROM resource r
 WHERE r.patient_key = %(shared)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
   AND r.id_token IN (SELECT unnest(s.links) FROM resource s WHERE s.patient_key = %(patient_key)s AND s.type = ANY(%(source_types)s)
                      AND s.id_token = ANY(%(sources)s))
 ORDER BY r.type, r.id_token
-"""
+""")
 
 
 async def vault(cursor: Cursor, keys: Keys, patient_key: UUID) -> Vault | None:
     """The patient's opened data key with the epoch of the consents, or None if there is no such patient."""
-    await cursor.execute(VAULT_SQL, (patient_key,), prepare=True, binary=True)
-    row = await cursor.fetchone()
-    return None if row is None else unwrap(keys, patient_key, *row)
+    (rows,) = await run(cursor.connection, (_VAULT, (patient_key,)))
+    return unwrap(keys, patient_key, *rows[0]) if rows else None
 
 
 async def read(
@@ -138,10 +140,11 @@ async def read(
     windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
     if any(window != Window() for window in windows):
         parameters |= {"starts": [window.start for window in windows], "ends": [window.end for window in windows]}
-        await cursor.execute(_WINDOWED, parameters, prepare=True, binary=True)
+        statement = _WINDOWED
     else:
-        await cursor.execute(_ALL, parameters, prepare=True, binary=True)
-    return [*map(Row._make, await cursor.fetchall())]
+        statement = _ALL
+    (rows,) = await run(cursor.connection, (statement, parameters))
+    return [*map(Row._make, rows)]
 
 
 async def read_named(
@@ -158,14 +161,13 @@ async def read_named(
         "starts": [window.start for window in windows],
         "ends": [window.end for window in windows],
     }
-    await cursor.execute(_NAMED, parameters, prepare=True, binary=True)
-    return [*map(Row._make, await cursor.fetchall())]
+    (rows,) = await run(cursor.connection, (_NAMED, parameters))
+    return [*map(Row._make, rows)]
 
 
 async def read_one(cursor: Cursor, keys: Keys, resource_type: str, resource_id: str) -> Row | None:
     """One resource by type and id, whosever it is; compare ``patient_key`` and labels before opening it."""
-    await cursor.execute(_ONE, (id_token(keys, resource_type, resource_id), resource_type), prepare=True, binary=True)
-    rows = await cursor.fetchall()
+    (rows,) = await run(cursor.connection, (_ONE, (id_token(keys, resource_type, resource_id), resource_type)))
     return Row(*rows[0]) if len(rows) == 1 else None  # Two patients with one id can't be told apart: nobody gets either.
 
 
@@ -185,8 +187,8 @@ async def read_linked(
         "source_types": sorted({source[0] for source in sources}),
         "sources": [source[1] for source in sources],
     }
-    await cursor.execute(_LINKED, parameters, prepare=True, binary=True)
-    return [*map(Row._make, await cursor.fetchall())]
+    (rows,) = await run(cursor.connection, (_LINKED, parameters))
+    return [*map(Row._make, rows)]
 
 
 def open_row(vault: Vault, row: Row) -> Opened:

@@ -47,13 +47,16 @@ from broker.release.plans import plan_of
 from broker.release.query import Wanted
 from broker.release.ready import made_ready
 from broker.settings import Settings
+from broker.wire import BEGIN, COMMIT, Statement, run
 
 log = logging.getLogger("broker.release")
 
 #: Types that never leave: what they say of consent and surveillance is a disclosure itself (attack D17), or they are ours.
 NEVER_RELEASED = frozenset({"Consent", "AuditEvent", "Provenance", "Bundle", "Parameters", "OperationOutcome", "Binary", "Subscription"})
 
-_SHARED_LOCKS = "SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock_shared(%s)"
+_LOCKS = Statement("SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s::int8), pg_advisory_xact_lock_shared(%s::int8)")
+_STANDING, _GRANT = Statement(access.STANDING), Statement(applications.GRANT_FACTS_SQL)
+_VAULT, _RESIDUALS, _EVENT = Statement(records.VAULT_SQL), Statement(consent.RESIDUALS_SQL), Statement(audit.INSERT_EVENT)
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ async def release(parts: Parts, ask: Ask, send: Sending) -> Refusal | None:
                 return await _gated(parts, ask, connection, noted)
             except BaseException:
                 # The gate opens whatever happened. What was not committed never was; an intent stands, being committed elsewhere.
-                await connection.rollback()
+                if not connection.closed:
+                    await connection.rollback()
                 raise
     except (psycopg.OperationalError, PoolTimeout, OSError) as error:
         log.error("release %s: %s", "without outcome" if begun else "not possible", type(error).__name__)  # noqa: TRY400  (a traceback may hold data)
@@ -171,7 +175,7 @@ async def keep_decision(parts: Parts, vault: records.Vault, decision: Decision |
     if decision is None or not parts.engine.unkept(decision):
         return
     async with parts.intents.release_connection() as connection:
-        await connection.execute(INSERT_DECISION, row_of(decision, patient_key=vault.patient_key, data_key=vault.data_key), prepare=True, binary=True)
+        await connection.execute(INSERT_DECISION, row_of(decision, patient_key=vault.patient_key, data_key=vault.data_key), binary=True)
     parts.engine.mark_kept(decision)
 
 
@@ -190,23 +194,24 @@ async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str
     """0 gate and 1 facts, in one round trip: the statements run in order, and each sees what is committed when it begins."""
     grant_id, now = UUID(claims["grant"]), clock.now()
     locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
-    standing, grant, vault, residuals = (connection.cursor(binary=True) for _ in range(4))
-    async with connection.pipeline():
-        await connection.execute("BEGIN")
-        await connection.execute(_SHARED_LOCKS, locks, prepare=True)
-        await standing.execute(*access.standing_query(claims), prepare=True)
-        await grant.execute(applications.GRANT_FACTS_SQL, {"grant": grant_id, "patients": [patient_key] if patient_key else []}, prepare=True)
-        await vault.execute(records.VAULT_SQL, (patient_key,), prepare=True)
-        await residuals.execute(consent.RESIDUALS_SQL, (patient_key, now), prepare=True)
-    caller = access.caller_from(await standing.fetchone(), claims, parts.settings)
-    grant_row, vault_row = await grant.fetchone(), await vault.fetchone()
+    _, _, standing, grants, vaults, residuals = await run(
+        connection,
+        (BEGIN, ()),
+        (_LOCKS, locks),
+        (_STANDING, access.standing_query(claims)[1]),
+        (_GRANT, {"grant": grant_id, "patients": [patient_key] if patient_key else []}),
+        (_VAULT, (patient_key,)),
+        (_RESIDUALS, (patient_key, now)),
+    )
+    caller = access.caller_from(standing[0] if standing else None, claims, parts.settings)
+    grant_row, vault_row = grants[0] if grants else None, vaults[0] if vaults else None
     try:
         opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
         return Seen(
             caller,
             None if grant_row is None else applications.grant_from_row(grant_row, now),
             opened,
-            () if opened is None else consent.residuals_from_rows(await residuals.fetchall(), opened),
+            () if opened is None else consent.residuals_from_rows(residuals, opened),
         )
     except BrokerError as error:
         return Seen(caller, None, None, (), damaged=error.code)
@@ -214,9 +219,7 @@ async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str
 
 async def record_and_open(connection: Connection, event: Event) -> None:
     """Record and let go of the gate."""
-    async with connection.pipeline():
-        await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
-        await connection.execute("COMMIT")
+    await run(connection, (_EVENT, audit.event_row(event)), (COMMIT, ()))
 
 
 async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) -> UUID | None:
@@ -317,8 +320,7 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     # 3 record. On a connection of its own, so that it is durable while this one still holds the gate.
     intent = await record_intent(parts, permitted, release_id, spend=wanted.after is None and permitted.counted)
     if intent is None:
-        kind = Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED
-        refusal = Refusal(kind, ("grant.used-up",), decision=permitted.decision)
+        refusal = Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("grant.used-up",), decision=permitted.decision)
         await record_and_open(connection, outcome.refused(permitted.common, refusal))
         return refusal
 
@@ -359,25 +361,25 @@ async def record_intent(parts: Parts, permitted: Permitted, release_id: UUID, *,
     row = audit.event_row(event)
     async with parts.intents.release_connection() as connection:
         if not spend:
-            await connection.execute(audit.INSERT_EVENT, row, prepare=True, binary=True)
+            await run(connection, (_EVENT, row))
         else:
             async with connection.transaction():
-                spent = await connection.execute(applications.SPEND_SQL, {"grant": UUID(permitted.common.grant), "at": clock.now()}, prepare=True)
+                spent = await connection.execute(applications.SPEND_SQL, {"grant": UUID(permitted.common.grant), "at": clock.now()})
                 if await spent.fetchone() is None:
                     return None
-                await connection.execute(audit.INSERT_EVENT, row, prepare=True, binary=True)
+                await run(connection, (_EVENT, row))
     intent: UUID = row["id"]
     return intent
 
 
-_INSERT_RELEASE = """
+_RELEASE = Statement("""
 INSERT INTO release
   (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest,
    signature)
 VALUES
   (%(patient_key)s, %(id)s, %(grant_id)s, %(application)s, %(client_id)s, %(intent)s, %(sent_at)s, %(outcome)s, %(items)s, %(held_back)s,
    %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s, %(signature)s)
-"""
+""")
 
 
 async def record_outcome(connection: Connection, permitted: Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
@@ -392,7 +394,4 @@ async def record_outcome(connection: Connection, permitted: Permitted, ready: Re
         "signature": ready.signature or None,
     }  # fmt: skip
     event = outcome.sent(permitted.common, ready, permitted.plan, complete=complete, manifest=digest(manifest))
-    async with connection.pipeline():
-        await connection.execute(_INSERT_RELEASE, row, prepare=True, binary=True)
-        await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
-        await connection.execute("COMMIT")
+    await run(connection, (_RELEASE, row), (_EVENT, audit.event_row(event)), (COMMIT, ()))

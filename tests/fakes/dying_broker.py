@@ -18,6 +18,7 @@ from broker.app import create_app, open_installation
 from broker.cli.serve import UnbufferedProtocol
 from broker.release import collect, routes, service
 from broker.settings import settings
+from broker.wire import COMMIT
 
 #: Place → the module and the function that is wrapped.
 FUNCTIONS = {
@@ -61,14 +62,14 @@ def _dying_while_sending(deliver):
 
 def _dying_before_commit(record_outcome):
     async def wrapped(connection, *arguments, **named):
-        execute = connection.execute
+        run = service.run
 
-        async def executing(query, *rest, **options):
-            if query == "COMMIT":
+        async def running(used, *calls):
+            await run(used, *(call for call in calls if call[0] is not COMMIT))
+            if used is connection:
                 die()
-            return await execute(query, *rest, **options)
 
-        connection.execute = executing
+        service.run = running
         return await record_outcome(connection, *arguments, **named)
 
     return wrapped

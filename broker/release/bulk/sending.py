@@ -165,7 +165,8 @@ async def _sent(
         try:
             refusal = await _one(parts, connection, claims, file, segment, outflow, gzip=gzip)
         except BaseException:
-            await connection.rollback()
+            if not connection.closed:
+                await connection.rollback()
             raise
         if refusal is not None:
             if refusal.kind is Kind.REFUSED:  # No longer what the file was made of; it is made anew without.

@@ -35,6 +35,7 @@ from broker.release.bulk.asked import Asked, stamp
 from broker.release.bulk.storage import Storage, storage_of
 from broker.release.query import Wanted
 from broker.release.service import Ask, Parts, Permitted, Refused
+from broker.wire import COMMIT, Statement, run
 
 log = logging.getLogger("broker.release.bulk")
 
@@ -147,7 +148,7 @@ async def _write(tools: jobs.Tools, export: UUID, chunk: int) -> None:
 
 
 async def _chunk(tools: jobs.Tools, parts: Parts, export: UUID, chunk: int) -> None:
-    async with await psycopg.AsyncConnection.connect(tools.database.conninfo, autocommit=True) as connection:
+    async with await psycopg.AsyncConnection.connect(tools.database.conninfo, autocommit=True, prepare_threshold=None) as connection:
         cursor = connection.cursor(row_factory=dict_row)
         await cursor.execute("SELECT * FROM export WHERE id = %s AND status IN ('running', 'done')", (export,))
         row = await cursor.fetchone()
@@ -174,7 +175,8 @@ async def _prepared(work: _Work, patient_key: UUID) -> bool:
     try:
         return await _gated(work, patient_key)
     except BaseException:
-        await work.connection.rollback()
+        if not work.connection.closed:
+            await work.connection.rollback()
         raise
 
 
@@ -228,7 +230,7 @@ async def _later(work: _Work, patient_key: UUID) -> bool:
 
 async def _record(work: _Work, event: Event) -> None:
     event = replace(event, facts={**event.facts, "export": str(work.id)})
-    await work.connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
+    await run(work.connection, (_EVENT, audit.event_row(event)))
 
 
 async def _settled(work: _Work, patient_key: UUID, status: str) -> None:
@@ -236,18 +238,21 @@ async def _settled(work: _Work, patient_key: UUID, status: str) -> None:
     await work.connection.execute("COMMIT")
 
 
-_SEGMENT = """
+_SEGMENT = Statement("""
 INSERT INTO export_segment
   (patient_key, export_id, kind, type, resources, plain_bytes, packed_bytes, manifest, body, object_from, sealed_bytes)
-VALUES (%(patient)s, %(export)s, %(kind)s, %(type)s, %(resources)s, %(plain)s, %(packed)s, %(manifest)s, %(body)s, %(from)s, %(sealed)s)
-"""
+VALUES (%(patient)s, %(export)s, %(kind)s, %(type)s, %(resources)s, %(plain)s, %(packed)s, %(manifest)s, %(body)s, %(from)s, %(sealed)s)""")
+_WRITTEN = Statement("""
+UPDATE export_part SET status = 'written', epoch = %(epoch)s, basis = %(basis)s, object = %(object)s
+WHERE patient_key = %(patient)s AND export_id = %(export)s""")
+_EVENT = Statement(audit.INSERT_EVENT)
 
 
 async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
     """Fetch, reduce and check as for a release; then seal and store what may leave, while the gate is held."""
     connection, vault = work.connection, permitted.vault
     if permitted.counted:
-        spent = await connection.execute(applications.SPEND_SQL, {"grant": work.export["grant_id"], "at": clock.now()}, prepare=True)
+        spent = await connection.execute(applications.SPEND_SQL, {"grant": work.export["grant_id"], "at": clock.now()})
         if await spent.fetchone() is None:
             refusal = Refusal(Kind.REFUSED, ("grant.used-up",), decision=permitted.decision)
             return await _refused(work, patient_key, Refused(refusal, permitted.common))
@@ -279,15 +284,8 @@ async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
             "plan": permitted.plan.fingerprint, "export": str(work.id),
         },
     )  # fmt: skip
-    async with connection.pipeline():
-        for row in rows:
-            await connection.execute(_SEGMENT, row, prepare=True, binary=True)
-        await connection.execute(audit.INSERT_EVENT, audit.event_row(event), prepare=True, binary=True)
-        await connection.execute(
-            "UPDATE export_part SET status = 'written', epoch = %s, basis = %s, object = %s WHERE patient_key = %s AND export_id = %s",
-            (vault.epoch, basis(permitted), name, patient_key, work.id),
-        )
-        await connection.execute("COMMIT")
+    written = {"epoch": vault.epoch, "basis": basis(permitted), "object": name, "patient": patient_key, "export": work.id}
+    await run(connection, *((_SEGMENT, row) for row in rows), (_EVENT, audit.event_row(event)), (_WRITTEN, written), (COMMIT, ()))
     return True
 
 
@@ -356,7 +354,7 @@ async def _finished(work: _Work, chunk: int, cut: int) -> None:
             return
         for (kind, resource_type), (resources, plain, packed_, hashed) in sorted(sums.items()):
             values = (uuid4(), work.id, chunk, kind, resource_type, resources, plain, packed_, hashed.hexdigest())
-            await work.connection.execute(_FILE, values, prepare=True)
+            await work.connection.execute(_FILE, values)
     # In a transaction of its own: of two workers that end the last two chunks, the later one sees both.
     await work.connection.execute(_DONE, {"export": work.id, "now": clock.now()})
 
