@@ -318,7 +318,7 @@ TABLE = {
     "GET /console/transmissions": "page:transmission.read",
     "GET /console/events": "page:log.read",
     "GET /console/reconciliation": "page:transmission.read",
-    "POST /console/reconciliation": "page:transmission.read",
+    "POST /console/reconciliation": "page-form:transmission.read",
     "GET /console/proof/{event}": "page:transmission.read",
     "GET /console/reviews": "page:review.read",
     "GET /console/reviews/{quarter}/report": "page:review.read",
