@@ -1,4 +1,4 @@
-"""``benchmarks [bulk | consents | console | ingest | log | minimise | policy | release]``: one or all, each beside its floor in one run."""
+"""``benchmarks [bulk | consents | console | ingest | log | minimise | policy | refusals | release]``: one or all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ALL = ("bulk", "consents", "console", "ingest", "log", "minimise", "policy", "release")
+ALL = ("bulk", "consents", "console", "ingest", "log", "minimise", "policy", "refusals", "release")
 
 chosen = [name for name in sys.argv[1:] if name in ALL] or list(ALL)
 for name in chosen:
