@@ -31,7 +31,7 @@ PASSWORD = "four grey herons wade"
 
 def realm(base_url: str) -> dict:
     """What Keycloak is told: people with roles, and the broker as its client."""
-    people = {"gao.min": ["broker-applicant"], "cao.yan": ["broker-auditor"], "stranger": []}
+    people = {"gao.min": ["broker-applicant"], "cao.yan": ["broker-auditor"], "lu.xin": [], "stranger": []}
     roles = {"protocol": "openid-connect", "protocolMapper": "oidc-usermodel-realm-role-mapper", "name": "roles",
              "config": {"id.token.claim": "true", "claim.name": "realm_access.roles", "multivalued": "true", "jsonType.label": "String"}}  # fmt: skip
     client = {
@@ -117,18 +117,22 @@ def wait(url, process, log):
         time.sleep(1)
 
 
-@pytest.fixture(scope="module")
-def subjects(story):
-    """What Keycloak calls its people; the first two are linked to accounts."""
+def ruling(story):
+    """Authorization of Keycloak's administrator; its tokens live a minute."""
     asked = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
     token = httpx2.post(f"{story.keycloak}/realms/master/protocol/openid-connect/token", data=asked, timeout=60).json()["access_token"]
-    story.admin = {"Authorization": f"Bearer {token}"}
-    users = httpx2.get(f"{story.keycloak}/admin/realms/hospital/users", headers=story.admin, timeout=60).json()
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="module")
+def subjects(story):
+    """What Keycloak calls its people; all but the stranger are linked to accounts."""
+    users = httpx2.get(f"{story.keycloak}/admin/realms/hospital/users", headers=ruling(story), timeout=60).json()
     found = {one["username"]: one["id"] for one in users}
     with story.installation.database.transaction() as session:
         people = {row.username: row.id for row in identity.people(session)}
         administrator = identity.caller_for(session, people["peng.bo"])
-        for name in ("gao.min", "cao.yan"):
+        for name in ("gao.min", "cao.yan", "lu.xin"):
             identity.link(session, administrator, people[name], story.installation.settings.sso_issuer, found[name])
     return found
 
@@ -172,10 +176,11 @@ def test_an_account_at_the_hospital_is_no_account_here(story, subjects):
 
 
 def test_signed_out_there_is_signed_out_here(story, subjects):
-    browser, _ = sign_in(story, "gao.min")
+    # One session alone: of several that it ends at once, Keycloak tells of one.
+    browser, _ = sign_in(story, "lu.xin")
     assert browser.get("/console/inbox").status_code == 200
-    path = f"{story.keycloak}/admin/realms/hospital/users/{subjects['gao.min']}/logout"
-    assert httpx2.post(path, headers=story.admin, timeout=60).status_code == 204
+    path = f"{story.keycloak}/admin/realms/hospital/users/{subjects['lu.xin']}/logout"
+    assert httpx2.post(path, headers=ruling(story), timeout=60).status_code == 204
     until = time.monotonic() + 60
     while browser.get("/console/inbox").status_code == 200:
         assert time.monotonic() < until, "Keycloak did not tell, or the broker did not listen"
@@ -185,8 +190,8 @@ def test_signed_out_there_is_signed_out_here(story, subjects):
 def test_keys_that_change_lock_nobody_out(story, subjects, monkeypatch):
     monkeypatch.setattr(sso, "KEY_PAUSE", 0.0)
     admin = f"{story.keycloak}/admin/realms/hospital"
-    realm_id = httpx2.get(admin, headers=story.admin, timeout=60).json()["id"]
+    realm_id = httpx2.get(admin, headers=ruling(story), timeout=60).json()["id"]
     new = {"name": "next", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider", "parentId": realm_id,
            "config": {"priority": ["500"], "enabled": ["true"], "active": ["true"], "algorithm": ["RS256"]}}  # fmt: skip
-    assert httpx2.post(f"{admin}/components", headers=story.admin, json=new, timeout=60).status_code == 201
+    assert httpx2.post(f"{admin}/components", headers=ruling(story), json=new, timeout=60).status_code == 201
     assert sign_in(story, "gao.min")[1].status_code == 303
