@@ -85,7 +85,7 @@ def test_who_decides_who_audits_and_who_administers_are_different_people():
 
 
 def test_outside_organisations_only_ask():
-    assert {role for role in Role if rules.may_be_held_in(role, "external")} == {Role.APPLICANT, Role.DEPARTMENT_HEAD}
+    assert {role for role in Role if rules.may_be_held_in(role, "external")} == {Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.REGULATOR}
     assert all(rules.may_be_held_in(role, "internal") for role in Role)
 
 
