@@ -107,6 +107,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     @router.post("/console/violations/{number}")
     def step(request: Request, number: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:
+        if form.one("step") in ("propose", "agree"):
+            identity.stepped_up(desk.settings, who.caller)
         again = lambda error: shown(request, number, who, session, error)  # noqa: E731  (As above.)
         return tried(session, lambda: _step(desk, form, who, session, number), again, lambda: to(f"/console/violations/{number}", done="saved"))
 

@@ -64,6 +64,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.post("/console/incidents")
     def begin(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:
         made: list[str] = []
+        if form.one("step") == "contain":
+            identity.stepped_up(desk.settings, who.caller)
 
         def act() -> None:
             drill = form.has("drill")
@@ -96,6 +98,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     @router.post("/console/incidents/{number}")
     def step(request: Request, number: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:
+        if form.one("step") in ("contain", "ask-to-lift", "lift"):
+            identity.stepped_up(desk.settings, who.caller)
         again = lambda error: shown(request, number, who, session, error)  # noqa: E731  (As above.)
         return tried(session, lambda: _step(desk, form, who, session, number), again, lambda: to(f"/console/incidents/{number}", done="saved"))
 

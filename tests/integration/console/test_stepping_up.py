@@ -90,6 +90,19 @@ def test_the_console_leads_to_the_proof_and_back_to_the_page(story, tokens):
         assert "changed" in browser.get("/console/clients/shengli-his").text
 
 
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [("/console/incidents", "contain"), ("/console/incidents/IN-2026-000001", "lift"), ("/console/violations/VC-2026-000001", "agree")],
+)
+def test_freezing_letting_go_and_sanctions_ask_again_at_the_console_too(story, tokens, path, step):
+    with httpx2.Client(base_url=story.base_url, timeout=60) as browser:
+        # Cookies of a session that began long ago; the test before this one changed the other's secret.
+        browser.cookies.set("broker", tokens["peng.bo"])
+        csrf = browser.get("/console/account").text.partition('name="csrf" value="')[2].partition('"')[0]
+        answer = browser.post(path, data={"csrf": csrf, "step": step, "text": "x"}, headers={"Sec-Fetch-Site": "same-origin"})
+        assert (answer.status_code, unquote(answer.headers["location"])) == (303, f"/console/second-factor?next={path}")
+
+
 def test_a_proof_is_taken_from_our_own_page_alone(story, tokens):
     """A form of another site neither proves nor signs in nor ends a session (CSRF)."""
     with httpx2.Client(base_url=story.base_url, timeout=60) as browser:
