@@ -67,7 +67,9 @@ def main() -> None:
     server = EmbeddedServer(folder / "postgres")
     try:
         migrate(server.url)
-        chosen = Settings(var=folder, database_url=server.url, base_url=BASE, hospital="renhe", quorum=2)
+        chosen = Settings(
+            var=folder, database_url=server.url, base_url=BASE, hospital="renhe", quorum=2, second_factor_roles="none", step_up_minutes=120
+        )
         installation = open_installation(chosen)
         cast = seed(installation)
         with TestClient(create_app(installation), base_url=BASE) as http:
