@@ -11,8 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from broker import clock
-from broker.demo.consents import evidence, filing, sharing_consent
-from broker.demo.story import TREATMENT
 from broker.fhir.minimise import Minimiser
 from broker.policy.engine import PolicyEngine
 from broker.records.tokens import id_token
@@ -309,21 +307,3 @@ def test_a_grant_that_ran_out_is_refused_whatever_the_token_says(story, owner):
     owner.execute("UPDATE sharing_grant SET valid_until = now() - interval '1 second' WHERE number = %s", (its.number,))
     nothing_left(its.everything(), 403)
     assert any(reason.startswith("grant.") for reason in its.events()[-1]["reasons"])
-
-
-# -- silence where another basis carries --
-
-
-def test_a_basis_that_needs_consent_outside_releases_no_more_than_the_patient_permitted(story):
-    """PIPL 23: the contract of care does not stretch to another institution; what no consent speaks of stays behind (RS-4)."""
-    patient = next(name for name in story.cast.patients if name != "p1001")
-    given = sharing_consent(patient, "shengli", at=clock.now())
-    given["provision"]["class"] = [{"system": "http://hl7.org/fhir/resource-types", "code": "Condition"}]
-    story.person("deng.li").call("POST", "/fhir/Consent/$fileConsent", expected=201, body=filing(given, evidence(patient)))
-    number = story.apply("gao.min", "shengli-cardiology", patient, "TREAT", "contract", TREATMENT)["number"]
-    preview = story.decide(number, "song.yi", "deng.li")
-    held = {one["resourceType"] for one in preview["patients"][0]["resources"]}
-    token = story.system("shengli-his").token(number)["access_token"]
-    sent = Agreed(story, patient, number, "", token, "shengli-his").everything().json()
-    assert {one["resource"]["resourceType"] for one in sent["entry"]} == {"Condition"}
-    assert held == {"Condition"}
