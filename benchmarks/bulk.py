@@ -70,7 +70,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="broker-bench-"))
     server = EmbeddedServer(folder / "postgres")
     base = "http://127.0.0.1:18921"
-    environment = {"BROKER_DATABASE_URL": server.url, "BROKER_VAR": str(folder), "BROKER_BASE_URL": base}
+    environment = {"BROKER_DATABASE_URL": server.url, "BROKER_VAR": str(folder), "BROKER_BASE_URL": base, "BROKER_SECOND_FACTOR_ROLES": "none"}
     processes: list[subprocess.Popen[bytes]] = []
     try:
         migrate(server.url)

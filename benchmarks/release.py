@@ -99,7 +99,7 @@ def main() -> None:
     server = EmbeddedServer(folder / "postgres")
     port, floor_port = 18911, 18912
     base = f"http://127.0.0.1:{port}"
-    environment = {"BROKER_DATABASE_URL": server.url, "BROKER_VAR": str(folder), "BROKER_BASE_URL": base}
+    environment = {"BROKER_DATABASE_URL": server.url, "BROKER_VAR": str(folder), "BROKER_BASE_URL": base, "BROKER_SECOND_FACTOR_ROLES": "none"}
     processes = []
     try:
         migrate(server.url)
