@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -42,12 +43,26 @@ def capability(its: Caller) -> dict:
     return _capability(its.story.base_url, answer.body)
 
 
+#: The consent registry's, for people; everything else is released to clients.
+REGISTRY = ("Consent", "AuditEvent", "Provenance", "Subscription")
+#: How an interaction is asked for, by HTTP method and the end of its path after the type (R4, http.html).
+ASKED = {
+    "create": ("post", ""), "read": ("get", "/{}"), "vread": ("get", "/{}/_history/{}"), "history-instance": ("get", "/{}/_history"),
+    "search-type": ("get", ""), "delete": ("delete", "/{}"),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def resources(capability: dict) -> Mapping[str, dict]:
-    """Types whose resources are served; of Group nothing but its bulk export is."""
-    listed = {one["type"]: one for one in capability["rest"][0]["resource"]}
-    assert listed.pop("Group").keys() == {"type", "documentation", "operation"}
-    return listed
+def listed(capability: dict) -> Mapping[str, dict]:
+    """Everything that stands in the statement, by type."""
+    return {one["type"]: one for one in capability["rest"][0]["resource"]}
+
+
+@pytest.fixture(scope="module")
+def resources(listed: Mapping[str, dict]) -> Mapping[str, dict]:
+    """Types whose resources are served to clients; of Group nothing but its bulk export is."""
+    assert listed["Group"].keys() == {"type", "documentation", "operation"}
+    return {kind: one for kind, one in listed.items() if kind not in ("Group", *REGISTRY)}
 
 
 def get(its: Caller, path: str, *headers: tuple[str, str]) -> Answer:
@@ -82,6 +97,14 @@ def test_every_type_that_any_profile_may_release_is_listed_and_no_other(resource
     from broker.policy import service as policy  # The list that profiles are checked against.
 
     assert set(resources) == set(policy.catalogue().types)
+
+
+def test_the_registry_lists_the_interactions_that_it_has_and_no_other(listed, its):
+    """Compared with the routes of the app, whose parameters have names of their own (ITI-108; HL7 FAST consent)."""
+    paths = {re.sub(r"{[^}]*}", "{}", path): set(methods) for path, methods in its.call("GET", "/openapi.json").json()["paths"].items()}
+    for kind in REGISTRY:
+        stated = {one["code"] for one in listed[kind]["interaction"]}
+        assert stated == {code for code, (method, end) in ASKED.items() if method in paths.get(f"/fhir/{kind}{end}", ())}, kind
 
 
 def test_each_parameter_that_is_listed_is_served_and_each_other_is_refused(resources, its):
