@@ -97,13 +97,16 @@ def test_a_sequencer_killed_anywhere_leaves_a_log_that_the_next_one_continues(lo
     chance = random.Random(20261123)
     arguments = [sys.executable, "-m", "tests.fakes.dying_sequencer", log.url, str(log.settings.var)]
     with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
-        # One that is let live tells how long the work takes on this machine: kills fall anywhere in it.
-        log.record(5)
-        began = time.monotonic()
-        dying.stdin.write("within 600\n")
-        dying.stdin.flush()
-        assert dying.stdout.readline() == "0\n"
-        whole = time.monotonic() - began
+        # Those that are let live tell how long the work takes on this machine: kills fall anywhere in it. The first is slow.
+        lasted = []
+        for _ in range(4):
+            log.record(5)
+            began = time.monotonic()
+            dying.stdin.write("within 600\n")
+            dying.stdin.flush()
+            assert dying.stdout.readline() == "0\n"
+            lasted.append(time.monotonic() - began)
+        whole = min(lasted)
         places = [*PLACES, *(f"within {chance.uniform(0, whole):.5f}" for _ in range(KILLS))]
         died = 0
         for number, place in enumerate(places, 1):
