@@ -32,7 +32,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/consent", N_("Ask a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/patient-code", N_("Code for a patient"), action=Action.CONSENT_WRITE),
     Entry("/console/explain", N_("Consents explained"), action=Action.CONSENT_READ),
-    Entry("/console/withdrawals", N_("Withdrawals")),
+    Entry("/console/withdrawals", N_("Withdrawals"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/requests", N_("Requests of patients"), action=Action.REQUEST_READ),
     Entry("/console/emergencies", N_("Emergency access"), roles=(Role.APPLICANT, Role.DEPARTMENT_HEAD, Role.INFORMATION_MANAGER, Role.AUDITOR)),
     Entry("/console/incidents", N_("Incidents"), group=N_("After sending")),
@@ -89,5 +89,6 @@ def entries(caller: PersonCaller, lent: Collection[Role] = ()) -> list[Entry]:
 
 
 def start(caller: PersonCaller) -> str:
-    """Where somebody begins: at their own work."""
-    return entries(caller)[0].path
+    """Where somebody begins: at their own work, which is the first line that not everybody sees."""
+    seen = entries(caller)
+    return next((entry for entry in seen if entry.action or entry.roles), seen[0]).path
