@@ -25,7 +25,7 @@ from tests.policies.examples import DAY, NOW, STARTS, changed
 POLICIES = load(ROOT / "policies")
 DATA = POLICIES.data
 BATCH = 250
-INPUTS = int(os.environ.get("BROKER_TEST_DIFFERENTIAL", "5000"))
+INPUTS = int(os.environ.get("BROKER_TEST_DIFFERENTIAL", "3000"))
 #: rego-cpp, which only answers where nothing is compiled, is asked one in so many: it takes twenty times as long.
 SHARE = int(os.environ.get("BROKER_TEST_DIFFERENTIAL_SHARE", "20"))
 QUERY = "answers = [answer | some one in input.batch; answer := data.broker.release.decision with input as one]"
