@@ -68,7 +68,7 @@ run: $(STAMP) ## serves the broker on the database that is already there; ARGS='
 
 test: $(STAMP) opa peers ## every test that this machine can run; says loudly what it skipped and why; ARGS='tests/unit -k consent'
 	@mkdir -p reports
-	$(BIN)/python -m pytest -p tests.plugins.outcome -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -p tests.plugins.outcome -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: static test ## format, lint, types, import contracts, policies, documents, tests: what CI runs
 

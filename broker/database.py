@@ -222,6 +222,11 @@ def close_gate(session: Session, kind: Literal["patient", "grant"], key: str) ->
     session.connection().exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (gate_lock(kind, key),))
 
 
+def hold_gate(session: Session, kind: Literal["patient", "grant"], key: str) -> None:
+    """Keep whoever takes data away waiting until this commits; what they took before is seen by every statement after this."""
+    session.connection().exec_driver_sql("SELECT pg_advisory_xact_lock_shared(%s)", (gate_lock(kind, key),))
+
+
 def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database

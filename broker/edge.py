@@ -19,7 +19,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from psycopg import DataError, OperationalError
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
@@ -244,6 +244,16 @@ def _written_moment(value: object) -> object:
 
 #: A moment as callers write it: RFC 3339, with its zone.
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_moment)]
+
+
+def _printable(text: str) -> str:
+    if not text.strip() or any(ord(character) < 32 and character not in "\n\r\t" for character in text):
+        raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
+    return text
+
+
+#: What people write: something, and no control characters but tabs and the ends of lines.
+Printable = Annotated[str, AfterValidator(_printable)]
 
 
 def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:

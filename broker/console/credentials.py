@@ -119,43 +119,28 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         headers = {**HEADERS, "Content-Disposition": 'attachment; filename="register.csv"'}
         return Response(b"\xef\xbb\xbf" + out.getvalue().encode(), media_type="text/csv; charset=utf-8", headers=headers)
 
-    # -- qualifications --
+    def pages_of(register: Register) -> None:
+        """The four addresses of a register."""
+        path = PATHS[register]
 
-    @router.get("/console/qualifications")
-    def qualifications(request: Request, who: Reader, session: SessionDep) -> Response:
-        return show(request, who, session, Register.QUALIFICATION)
+        @router.get(path, name=f"{register}-list")
+        def many(request: Request, who: Reader, session: SessionDep) -> Response:
+            return show(request, who, session, register)
 
-    @router.post("/console/qualifications")
-    def add_qualification(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
-        return add(request, form, who, session, Register.QUALIFICATION)
+        @router.post(path, name=f"{register}-add")
+        def add_one(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
+            return add(request, form, who, session, register)
 
-    @router.post("/console/qualifications/import")
-    def read_qualifications(request: Request, given: PostedFile, who: Writer, session: SessionDep) -> Response:
-        return read(request, given, who, session, Register.QUALIFICATION)
+        @router.post(f"{path}/import", name=f"{register}-import")
+        def read_all(request: Request, given: PostedFile, who: Writer, session: SessionDep) -> Response:
+            return read(request, given, who, session, register)
 
-    @router.post("/console/qualifications/{credential}")
-    def change_qualification(request: Request, credential: UUID, form: Posted, who: Writer, session: SessionDep) -> Response:
-        return change(request, credential, form, who, session, Register.QUALIFICATION)
+        @router.post(f"{path}/{{credential}}", name=f"{register}-change")
+        def change_one(request: Request, credential: UUID, form: Posted, who: Writer, session: SessionDep) -> Response:
+            return change(request, credential, form, who, session, register)
 
-    # -- training --
-
-    @router.get("/console/training")
-    def training(request: Request, who: Reader, session: SessionDep) -> Response:
-        return show(request, who, session, Register.TRAINING)
-
-    @router.post("/console/training")
-    def add_training(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
-        return add(request, form, who, session, Register.TRAINING)
-
-    @router.post("/console/training/import")
-    def read_training(request: Request, given: PostedFile, who: Writer, session: SessionDep) -> Response:
-        return read(request, given, who, session, Register.TRAINING)
-
-    @router.post("/console/training/{credential}")
-    def change_training(request: Request, credential: UUID, form: Posted, who: Writer, session: SessionDep) -> Response:
-        return change(request, credential, form, who, session, Register.TRAINING)
-
-    # -- beside both --
+    for register in PATHS:
+        pages_of(register)
 
     @router.get("/console/workforce/template")
     def empty_file(request: Request, _who: Reader) -> Response:

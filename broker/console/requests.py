@@ -19,6 +19,7 @@ from broker.console.patient import known_as
 from broker.console.tables import Ask, Cell, Filter
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Malformed, Problem
+from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.requests import service as requests
 from broker.requests.service import ARTICLES, Action, By, Ground, Kind, State
@@ -115,6 +116,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     @router.get("/console/requests/{number}/copy.json")
     def copy(number: str, who: Handler) -> Response:
+        identity.stepped_up(desk.settings, who.caller)
         with desk.database.transaction() as session:
             row = requests.look(session, who.caller, number)
         made = requests.copy(desk.database, desk.keys, who.caller.actor, row, hospital=desk.settings.hospital)

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sqlmodel import Session
 
 from broker.applications import service as applications
-from broker.applications.schemas import Code, Text
+from broker.applications.office_schemas import AgreementIn, NetworkIn
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
 from broker.console.pages import Pages, named, to
@@ -22,29 +22,6 @@ from broker.identity.access import Action
 
 Reader = Annotated[Visitor, Depends(require(Action.REGISTRY_READ))]
 Writer = Annotated[Visitor, Depends(require(Action.ORGANIZATION_WRITE))]
-
-
-class TermsIn(BaseModel):
-    """Terms of use as they are typed. Without ``organization`` and ``network`` they bind every outside organisation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    organization: Code | None = None
-    network: Code | None = None
-    title_zh: Annotated[Text, Field(max_length=200)]
-    title_en: Annotated[Text, Field(max_length=200)]
-    text_zh: Annotated[Text, Field(max_length=100_000)]
-    text_en: Annotated[Text, Field(max_length=100_000)]
-
-
-class NetworkIn(BaseModel):
-    """A network as it is typed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    name_zh: Annotated[Text, Field(max_length=200)]
-    name_en: Annotated[Text, Field(max_length=200)]
-    members: Annotated[tuple[Code, ...], Field(max_length=500)]
 
 
 #: What stays in the form when something in it was wrong.
@@ -88,7 +65,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
     def publish(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
-                given = _read(TermsIn, _filled(form, *TYPED[1:]), pages.language(request))
+                given = _read(AgreementIn, _filled(form, *TYPED[1:]), pages.language(request))
                 applications.publish(
                     session, who.caller, id=form.one("id"), organization=given.organization, network=given.network,
                     title=(given.title_zh, given.title_en), text=(given.text_zh, given.text_en),

@@ -6,23 +6,15 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from broker.edge import Moment
+from broker.edge import Moment, Printable
 from broker.incidents.affected import Scope
 from broker.incidents.containment import Target, TargetKind
 from broker.incidents.rules import Kind, Severity
 
-
-def _printable(text: str) -> str:
-    if not text.strip() or any(ord(character) < 32 and character not in "\n\r\t" for character in text):
-        raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
-    return text
-
-
-Words = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)]
-Title = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=200)]
+Words = Annotated[Printable, Field(min_length=1, max_length=4000)]
+Title = Annotated[Printable, Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Code = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9-]*$")]
 

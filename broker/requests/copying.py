@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from sqlmodel import Session, col, select
 
@@ -21,7 +21,7 @@ from broker.audit.events import Event
 from broker.consent import service as consent
 from broker.consent.models import Consent
 from broker.crypto import Keys
-from broker.database import Database
+from broker.database import Database, hold_gate
 from broker.incidents import service as incidents
 from broker.records import service as records
 from broker.requests.errors import RequestMoveNotAllowed
@@ -44,15 +44,16 @@ class Copy:
 
 
 def copy(database: Database, keys: Keys, actor: str, row: PatientRequest, *, hospital: str) -> Copy:
-    """Make the copy. Its intent is committed before it is read, its outcome before it is handed out.
+    """Make the copy. Its intent is committed before it is read, behind the patient's gate; its outcome before it is handed out.
 
     Raises RequestMoveNotAllowed unless a copy was granted, and while an incident holds the patient's data back (the patient's own wish
     does not); UnknownPatient, RecordUnreadable where the key was destroyed.
     """
-    release = uuid4()
+    release = audit.uuid7(clock.now())
     if not may_copy(row):
         raise RequestMoveNotAllowed
     with database.transaction() as session:
+        hold_gate(session, "patient", row.patient_key.hex)
         if incidents.is_contained(session, row.patient_key):
             raise RequestMoveNotAllowed
         subject = records.open_vault(session, keys, row.patient_key).subject
@@ -62,14 +63,20 @@ def copy(database: Database, keys: Keys, actor: str, row: PatientRequest, *, hos
         )  # fmt: skip
         audit.record(session, intent)
     with database.transaction() as session:
-        body, items = bundle(session, keys, row.patient_key)
-    digest = sha256(body).hexdigest()
-    with database.transaction() as session:
-        sent = Event(
-            "release.sent", actor, application=row.number, purpose=PURPOSE, patient=row.patient_key, subject=subject, release=release, outcome="sent",
-            facts={"sender": hospital, "items": items, "manifest": digest, "bytes": len(body)},
-        )  # fmt: skip
-        audit.record(session, sent)
+        # Asked again behind the gate: what was contained since the intent is not read, and nobody contains while it is.
+        hold_gate(session, "patient", row.patient_key.hex)
+        made = None if incidents.is_contained(session, row.patient_key) else bundle(session, keys, row.patient_key)
+        if made is None:
+            audit.record(session, replace(intent, type="release.failed", outcome="failed", facts={"reason": "contained"}))
+        else:
+            body, items = made
+            digest = sha256(body).hexdigest()
+            sent = replace(
+                intent, type="release.sent", outcome="sent", facts={"sender": hospital, "items": items, "manifest": digest, "bytes": len(body)}
+            )
+            audit.record(session, sent)
+    if made is None:
+        raise RequestMoveNotAllowed
     return Copy(release, body, items, digest)
 
 

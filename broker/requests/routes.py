@@ -12,6 +12,7 @@ from sqlmodel import Session
 from broker.crypto import Keys
 from broker.database import Database, SessionDep
 from broker.edge import STRICT
+from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller, require
 from broker.records import service as records
@@ -57,7 +58,8 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
 
     @router.get("/{number}/copy")
     def copy(number: Number, caller: Handler) -> Response:
-        """The patient's copy as a FHIR Bundle, to be handed to them; each time on record."""
+        """The patient's copy as a FHIR Bundle, to be handed to them; each time on record, and by somebody who proved just now who they are."""
+        identity.stepped_up(settings, caller)
         with database.transaction() as session:
             row = service.look(session, caller, number)
         made = service.copy(database, keys, caller.actor, row, hospital=settings.hospital)

@@ -6,17 +6,11 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
+from broker.edge import Printable
 
-def _printable(text: str) -> str:
-    if not text.strip() or any(ord(character) < 32 and character not in "\n\r\t" for character in text):
-        raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
-    return text
-
-
-Words = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)]
+Words = Annotated[Printable, Field(min_length=1, max_length=4000)]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.-]+$")]
 Code = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9-]*$")]
 

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlmodel import Session
 
 from broker.crypto import Keys
 from broker.database import SessionDep
-from broker.edge import STRICT
+from broker.edge import STRICT, Printable
 from broker.errors import Unavailable
 from broker.identity.access import Action, Person, PersonCaller, require
 from broker.review import recertifying, report, service, workbench
@@ -26,12 +25,6 @@ Writer = Annotated[PersonCaller, Depends(require(Action.REVIEW_WRITE))]
 Which = Annotated[str, Path(max_length=6, description="Year and quarter, such as 2026Q4.")]
 
 
-def _printable(text: str) -> str:
-    if not text.strip() or any(ord(one) < 32 and one not in "\n\r\t" for one in text):
-        raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
-    return text
-
-
 class _In(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -40,7 +33,7 @@ class FindingIn(_In):
     """Something that the review found; corrective actions name its number as their source."""
 
     severity: Literal["low", "medium", "high"]
-    text: Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)]
+    text: Annotated[Printable, Field(min_length=1, max_length=4000)]
     application: Annotated[str, Field(max_length=32, pattern=r"^SA-\d{4}-\d{6,}$")] | None = None
 
 

@@ -6,21 +6,13 @@ from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from broker.edge import Moment
+from broker.edge import Moment, Printable
 from broker.telemedicine.lifecycle import State, Step
 from broker.telemedicine.rules import Identified
 
-
-def _printable(text: str) -> str:
-    if not text.strip() or any(ord(character) < 32 and character not in "\n\r\t" for character in text):
-        raise PydanticCustomError("text", "It must not be blank and hold no control characters.")
-    return text
-
-
-Words = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=4000)]
+Words = Annotated[Printable, Field(min_length=1, max_length=4000)]
 
 
 class _In(BaseModel):

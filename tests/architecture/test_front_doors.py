@@ -24,7 +24,7 @@ VALUES = {
     "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "references", "checker", "residual", "negotiation"},
     "consent": {"residual"},
     # Forms that come in over HTTP, whichever way: the console's pages fill in the same ones as the API's callers.
-    "applications": {"schemas"},
+    "applications": {"schemas", "office_schemas"},
     "feedback": {"schemas"},
 }
 

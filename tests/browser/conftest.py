@@ -50,6 +50,14 @@ def story(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
+@pytest.fixture(scope="module")
+def lived_in(story: Story) -> Story:
+    """A hospital where something has happened already."""
+    story.play()
+    story.standing_grants()
+    return story
+
+
 @dataclass
 class Desk:
     """Somebody at a browser."""
@@ -131,3 +139,8 @@ def at(chromium: Browser, base_url: str, language: str = "zh", *, phone: bool = 
         assert complaints == []
     finally:
         context.close()
+
+
+def sign_in(desk: Desk, story: Story, name: str) -> Page:
+    """One of the demo's people, with their own password."""
+    return desk.sign_in(name, story.cast.passwords[name])

@@ -12,7 +12,7 @@ from broker.demo.client import expect
 from broker.demo.consents import revocation
 from broker.demo.story import TREATMENT
 from broker.obligations import service as obligations
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -31,10 +31,6 @@ def lived_in(story):
     with story.installation.database.transaction() as session:
         obligations.follow(session, story.installation.keys, days=15)
     return story, number, sent.headers["release-id"]
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 def fill(page, form, **values):

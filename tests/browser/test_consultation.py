@@ -9,7 +9,7 @@ import pytest
 
 from broker import clock
 from broker.demo.story import TREATMENT
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -22,10 +22,6 @@ def lived_in(story):
         body = {"person": people["song.yi"], "code": code, "number": "1104400001", "issued_on": "2024-01-01"}
         story.person("deng.li").call("POST", f"/api/v1/{book}", expected=201, body=body)
     return story
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 @pytest.mark.parametrize(("language", "scripts"), [("zh", True), ("en", False)])

@@ -6,21 +6,10 @@ import json
 
 import pytest
 
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 from tests.factories import identity
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def lived_in(story):
-    story.play()
-    story.standing_grants()
-    return story
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

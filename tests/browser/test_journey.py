@@ -8,21 +8,9 @@ import pytest
 
 from broker import clock
 from broker.demo.story import TREATMENT
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def lived_in(story):
-    """A hospital where something has happened already."""
-    story.play()
-    story.standing_grants()
-    return story
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 def fill_in(page, patient, days=60):

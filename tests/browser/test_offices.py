@@ -8,20 +8,9 @@ import pytest
 
 from broker import clock
 from broker.console.reviewing import quarters
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def lived_in(story):
-    story.play()
-    story.standing_grants()
-    return story
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 @pytest.mark.parametrize(("language", "quarter"), [("zh", 0), ("en", 1)])

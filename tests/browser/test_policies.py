@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.browser.conftest import at
+from tests.browser.conftest import at, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -16,10 +16,6 @@ def lived_in(story):
     """A hospital with a past: what is replayed are its own releases."""
     story.play()
     return story
-
-
-def sign_in(desk, story, name):
-    return desk.sign_in(name, story.cast.passwords[name])
 
 
 def wait_until_in_force(desk, revision):

@@ -25,9 +25,9 @@ from tests.policies.examples import DAY, NOW, STARTS, changed
 POLICIES = load(ROOT / "policies")
 DATA = POLICIES.data
 BATCH = 250
-INPUTS = int(os.environ.get("BROKER_TEST_DIFFERENTIAL", "3000"))
+INPUTS = int(os.environ.get("BROKER_TEST_DIFFERENTIAL", "4000"))
 #: rego-cpp, which only answers where nothing is compiled, is asked one in so many: it takes twenty times as long.
-SHARE = int(os.environ.get("BROKER_TEST_DIFFERENTIAL_SHARE", "20"))
+SHARE = int(os.environ.get("BROKER_TEST_DIFFERENTIAL_SHARE", "2"))
 QUERY = "answers = [answer | some one in input.batch; answer := data.broker.release.decision with input as one]"
 
 MOMENTS = (0, NOW - DAY, NOW - 1, NOW, NOW + 1, NOW + DAY, NOW + 400 * DAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -122,6 +123,38 @@ def test_a_copy_is_whole_and_stands_in_the_log_before_it_is_handed_out(database,
         )  # fmt: skip
     with pytest.raises(RequestMoveNotAllowed):
         service.copy(database, keys, "patient", row, hospital="renhe")
+
+
+class Between:
+    """The database, in which something happens just before one of the transactions begins."""
+
+    def __init__(self, database, number, act):
+        self.database, self.left, self.act = database, number, act
+
+    @contextmanager
+    def transaction(self):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+        with self.database.transaction() as session:
+            yield session
+
+
+def test_a_containment_between_the_intent_of_a_copy_and_its_reading_stops_it(database, keys, patients, callers):
+    with database.transaction() as session:
+        number = service.ask(session, keys, patients[1], kind=Kind.COPY, text="请给我一份副本").number
+        row = service.fulfil(session, keys, callers["manager"], number, text="请在本页下载")
+
+    def contain():
+        with database.transaction() as session:
+            mine = [incidents.Target(incidents.TargetKind.PATIENT, "p-1")]
+            incidents.contain(session, keys, callers["manager"], mine, reason="冒用身份")
+
+    with pytest.raises(RequestMoveNotAllowed):
+        service.copy(Between(database, 2, contain), keys, "patient", row, hospital="renhe")
+    with database.transaction() as session:
+        (one,) = audit.transmissions(session, patient=patients[1])
+    assert (one.outcome, one.disclosed) == ("failed", False)
 
 
 def test_a_correction_is_taken_in_and_told_to_the_log(database, keys, patients, callers):
