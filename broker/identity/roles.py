@@ -51,6 +51,7 @@ class Action(StrEnum):
     REVIEW_READ = "review.read"  #: the quarterly review
     REVIEW_WRITE = "review.write"  #: findings, corrective actions, sign-off
     REGISTRY_READ = "registry.read"  #: organisations, people and clients
+    KEY_READ = "key.read"  #: which keys the house has, how old they are, how far a change is; never a key
     WORKFORCE_READ = "workforce.read"  #: the registers of qualifications and training
     WORKFORCE_WRITE = "workforce.write"  #: enter and end certificates, say what each step demands
     ORGANIZATION_WRITE = "organization.write"
@@ -107,6 +108,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
             Action.REVIEW_READ,
             Action.REVIEW_WRITE,
             Action.REGISTRY_READ,
+            Action.KEY_READ,
             Action.WORKFORCE_READ,
             Action.SUPERVISION_READ,
         }
@@ -114,6 +116,7 @@ PERMISSIONS: dict[Role, frozenset[Action]] = {
     Role.ADMINISTRATOR: frozenset(
         {
             Action.REGISTRY_READ,
+            Action.KEY_READ,
             Action.ORGANIZATION_WRITE,
             Action.PERSON_WRITE,
             Action.CLIENT_WRITE,

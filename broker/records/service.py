@@ -17,7 +17,7 @@ from broker.records.relabelling import background as relabelling_background
 from broker.records.relabelling import relabel, relabel_all
 from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_named, read_one, vault
 from broker.records.rewrapping import FIRST as FIRST_PATIENT
-from broker.records.rewrapping import rewrap, wrapped_with
+from broker.records.rewrapping import rewrap, wrapped_in, wrapped_with
 from broker.records.shredding import is_shredded, shred, shred_again
 from broker.records.spoken_of import open_words, seal_words, under_patient
 from broker.records.tokens import id_token, label_tokens
@@ -93,6 +93,7 @@ __all__ = [
     "upstreams",
     "vault",
     "whole",
+    "wrapped_in",
     "wrapped_with",
 ]
 

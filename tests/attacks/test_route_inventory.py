@@ -320,6 +320,7 @@ TABLE = {
     "GET /console/reconciliation": "page:transmission.read",
     "POST /console/reconciliation": "page-form:transmission.read",
     "GET /console/proof/{event}": "page:transmission.read",
+    "GET /console/keys": "page:key.read",
     "GET /console/reviews": "page:review.read",
     "GET /console/reviews/{quarter}/report": "page:review.read",
     "POST /console/reviews/{quarter}/signatures": "page-form:review.read",
