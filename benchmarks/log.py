@@ -2,9 +2,16 @@
 
     .venv/bin/python -m benchmarks log [--entries=200000] [--seconds=3] [--rounds=3]
 
-*plain* is the same row into a table with a primary key and no log; *append* is the broker's statement with a sequencer that seals and
-signs meanwhile; *chain* is a table in which each row holds the hash of the one before, under a lock, in one call (the fastest form of a
-chain that was found). Rounds are interleaved, and ratios are taken within a round, because a shared machine is never the same twice.
+Appending: all with pgbench, the same bytes in the same columns, each row a transaction of its own.
+
+- *plain*: into a table with a primary key and nothing else.
+- *indexed*: into a table with the indexes that the views on the log need (patient, application, release), and no log.
+- *outbox*: the broker's statement while the sequencer stands still, that is identity and index that give the log its order on top.
+- *append*: the broker's statement while the sequencer seals and signs; what it lacks to *outbox* is the sequencer's share.
+- *chain*: each row holds the hash of the one before, under a lock, in one call (the fastest form of a chain that was found).
+
+Each table starts with the same rows. Rounds are interleaved, and ratios are taken within a round, because a shared machine is never the
+same twice. *signed within* is from a row's transaction to the checkpoint that holds it, over every row appended.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ import json
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,9 +49,18 @@ from broker.settings import Settings
 HERE = Path(__file__).resolve().parent
 WRITERS = (1, 8, 32)
 
-TABLES = """
+KINDS = ("plain", "indexed", "outbox", "append", "chain")
+COLUMNS = "id, at, type, actor, application, grant_id, recipient, purpose, patient_key, subject, release_id, outcome, leaf"
+
+TABLES = f"""
 CREATE TABLE plain (id uuid PRIMARY KEY, at timestamptz NOT NULL, type text NOT NULL, actor text NOT NULL, application text, grant_id text,
   recipient text, purpose text, patient_key uuid, subject text, release_id uuid, outcome text, leaf text NOT NULL);
+CREATE TABLE indexed (LIKE plain INCLUDING ALL);
+CREATE INDEX ON indexed (patient_key, id) WHERE patient_key IS NOT NULL;
+CREATE INDEX ON indexed (application, id) WHERE application IS NOT NULL;
+CREATE INDEX ON indexed (release_id) WHERE release_id IS NOT NULL;
+INSERT INTO plain SELECT {COLUMNS} FROM audit_event;
+INSERT INTO indexed SELECT * FROM plain;
 CREATE TABLE chain (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, leaf text NOT NULL, hash bytea NOT NULL);
 INSERT INTO chain (leaf, hash) VALUES ('', sha256(''));
 CREATE FUNCTION chained(entry text) RETURNS void LANGUAGE plpgsql AS $$
@@ -71,14 +88,15 @@ def an_event(number: int) -> Event:
 def scripts(folder: Path) -> dict[str, Path]:
     # pgbench takes a colon for a variable, so the entry comes in hex; for all three alike.
     entry = f"convert_from('\\x{service.event_row(an_event(1))['leaf'].encode().hex()}', 'UTF8')"
-    columns = "id, at, type, actor, application, grant_id, recipient, purpose, patient_key, subject, release_id, outcome, leaf"
     values = (
         f"uuidv7(), now(), 'release.permitted', 'client-yihe-his', 'SA-2026-000001', '5c7d', 'yihe', 'TREAT',"
         f" lpad((random() * 999)::int::text, 32, '0')::uuid, '{'ab' * 32}', uuidv7(), 'permit', {entry}"
     )
     texts = {
-        "plain": f"INSERT INTO plain ({columns}) VALUES ({values});",
-        "append": f"INSERT INTO audit_event ({columns}) VALUES ({values});",
+        "plain": f"INSERT INTO plain ({COLUMNS}) VALUES ({values});",
+        "indexed": f"INSERT INTO indexed ({COLUMNS}) VALUES ({values});",
+        "outbox": f"INSERT INTO audit_event ({COLUMNS}) VALUES ({values});",
+        "append": f"INSERT INTO audit_event ({COLUMNS}) VALUES ({values});",
         "chain": f"SELECT chained({entry});",
     }
     for name, text in texts.items():
@@ -98,30 +116,72 @@ def per_second(url: str, script: Path, writers: int, seconds: int) -> float:
     return float(re.search(r"tps = ([0-9.]+)", done.stdout)[1])
 
 
+class Sealer:
+    """A sequencer in a process of its own, which stands still except while it is told to work."""
+
+    def __init__(self, url: str, program: list[str]) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._process = subprocess.Popen(program)
+        self.wait_until_sealed()
+        self.rest()
+
+    def wait_until_sealed(self) -> None:
+        while self._one("SELECT (SELECT max(size) FROM log_checkpoint) IS DISTINCT FROM (SELECT max(index) + 1 FROM log_entry)") or self._one(
+            "SELECT EXISTS (SELECT FROM audit_event e, log_state s WHERE (e.xid, e.seq) > (s.cursor_xid, s.cursor_seq))"
+        ):
+            time.sleep(0.02)
+
+    def work(self) -> int:
+        """Go on, and return how many entries there are once nothing waits any more."""
+        self._process.send_signal(signal.SIGCONT)
+        self.wait_until_sealed()
+        return self._one("SELECT size FROM log_state")
+
+    def rest(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def signed_within(self, first: int) -> list[float]:
+        """Seconds to the checkpoint that holds each entry from ``first`` on: half of them, 99 of 100, all."""
+        self.wait_until_sealed()
+        query = """
+            SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM c.at - e.at))
+            FROM log_entry l JOIN audit_event e ON e.id = l.event_id,
+              LATERAL (SELECT at FROM log_checkpoint WHERE size > l.index ORDER BY size LIMIT 1) c
+            WHERE l.index >= %s
+        """
+        return [float(one) for one in self._connection.execute(query, (first,)).fetchone()[0]]
+
+    def _one(self, query: str):
+        return self._connection.execute(query).fetchone()[0]
+
+    def stop(self) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait(30)
+
+
 def appending(url: str, folder: Path, sequencer_program: list[str]) -> dict[str, dict[str, float]]:
-    files, found = scripts(folder), {}
+    files, found, sealer = scripts(folder), {}, Sealer(url, sequencer_program)
     for writers in WRITERS:
-        rounds = []
+        rounds, within = [], []
         for number in range(option("rounds", 3)):
-            order = ["plain", "append", "chain"]
-            order = order[number % 3 :] + order[: number % 3]
+            turn = number % len(KINDS)
             measured = {}
-            for name in order:
-                sealing = subprocess.Popen(sequencer_program) if name == "append" else None
+            for name in (*KINDS[turn:], *KINDS[:turn]):
+                first = sealer.work() if name == "append" else 0
                 measured[name] = per_second(url, files[name], writers, option("seconds", 3))
-                if sealing:
-                    sealing.terminate()
-                    sealing.wait(30)
+                if name == "append":
+                    within.append(sealer.signed_within(first))
+                    sealer.rest()
             rounds.append(measured)
-        figures = {name: median(one[name] for one in rounds) for name in ("plain", "append", "chain")}
-        figures["append/plain"] = median(one["append"] / one["plain"] for one in rounds)
-        figures["append/chain"] = median(one["append"] / one["chain"] for one in rounds)
+        figures = {name: median(one[name] for one in rounds) for name in KINDS}
+        figures |= {f"append/{name}": median(one["append"] / one[name] for one in rounds) for name in KINDS if name != "append"}
+        figures |= {f"signed within {part}": max(one[at] for one in within) for at, part in enumerate(("50 %", "99 %", "100 %"))}
         found[str(writers)] = figures
-        print(
-            f"append, {writers:2} writers: plain {figures['plain']:8,.0f}/s  append {figures['append']:8,.0f}/s  chain {figures['chain']:8,.0f}/s"
-            f"   append/plain {figures['append/plain']:.2f}  append/chain {figures['append/chain']:.1f}",
-            flush=True,
-        )
+        print(f"append, {writers:2} writers: " + "  ".join(f"{name} {figures[name]:,.0f}/s" for name in KINDS), flush=True)
+        print("   " + "  ".join(f"append/{name} {figures[f'append/{name}']:.2f}" for name in KINDS if name != "append"))
+        print("   signed within " + ", ".join(f"{figures[f'signed within {part}']:.2f} s ({part})" for part in ("50 %", "99 %", "100 %")), flush=True)
+    sealer.stop()
     return found
 
 

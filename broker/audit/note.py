@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
@@ -26,6 +27,9 @@ MAX_NOTE_CHARACTERS = 1_000_000
 
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
+#: No white space, no plus sign, no control characters.
+_NAME = re.compile(r"[^\s+\x00-\x1f]+")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 class NoteInvalid(ValueError):
@@ -54,7 +58,7 @@ def from_base64(text: str) -> bytes:
 
 def check_name(name: str) -> None:
     """Raise NoteInvalid unless this may be a key name or origin: not empty, no spaces, no plus sign, no control characters."""
-    if not name or "+" in name or any(character.isspace() or ord(character) < 0x20 for character in name):
+    if not _NAME.fullmatch(name):
         raise NoteInvalid("a key name has no spaces and no plus sign")
 
 
@@ -65,7 +69,7 @@ class Verifier:
     name: str
     public_key: bytes
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """SHA-256(name || 0x0A || 0x01 || public key)[:4]."""
         return sha256(self.name.encode() + b"\n" + bytes([ED25519]) + self.public_key).digest()[:KEY_ID_BYTES]
@@ -156,7 +160,7 @@ def _signature_line(line: str) -> tuple[str, bytes, bytes]:
 def _check_characters(text: str) -> None:
     if len(text) > MAX_NOTE_CHARACTERS:
         raise NoteInvalid("the note is too long")
-    if any(ord(character) < 0x20 and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise NoteInvalid("a note has no control characters")
 
 

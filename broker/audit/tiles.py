@@ -96,12 +96,18 @@ def split_bundle(data: bytes, count: int) -> list[bytes]:
     """The ``count`` entries of a bundle, which holds them and nothing else. Raises BundleMalformed."""
     entries: list[bytes] = []
     at = 0
-    for position in range(count):
-        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
-        if at + 2 > len(data) or end > len(data):
-            raise BundleMalformed(position, "the bundle ends before its last entry")
-        entries.append(data[at + 2 : end])
-        at = end
+    try:
+        for _ in range(count):
+            # Byte by byte: a slice and int.from_bytes take twice as long, and a verifier spends much of its time here.
+            start = at + 2
+            at = start + (data[at] << 8 | data[at + 1])
+            entries.append(data[start:at])
+    except IndexError:
+        pass  # Said below, with its place.
+    if at > len(data):
+        raise BundleMalformed(len(entries) - 1, "the bundle ends before its last entry")
+    if len(entries) < count:
+        raise BundleMalformed(len(entries), "the bundle ends before its last entry")
     if at != len(data):
         raise BundleMalformed(count, "the bundle goes on after its last entry")
     return entries

@@ -26,7 +26,7 @@ from broker.audit.cosignature import WitnessKey, cosigned_at
 from broker.audit.findings import Broken, Finding
 from broker.audit.note import Checkpoint, NoteInvalid, SignatureInvalid, Verifier, to_base64
 from broker.audit.tiles import Address
-from broker.audit.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash
+from broker.audit.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hashes
 
 
 class Source(Protocol):
@@ -181,7 +181,7 @@ def _recompute(source: Source, checkpoint: Checkpoint, marks: _Marks) -> None:
     frontier = Frontier()
     _hold(marks.up_to(0), frontier)
     for number, entries in enumerate(source.bundles(checkpoint.size)):
-        hashes = [leaf_hash(entry) for entry in entries]
+        hashes = leaf_hashes(entries)
         _compare_entries(source, number, hashes)
         start = frontier.size
         for mark in marks.up_to(start + len(hashes)):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.audit import sources
 from broker.audit.cosignature import WitnessKey, cosign
 from broker.audit.findings import SENTENCES
 from broker.audit.note import split_note
@@ -112,6 +113,12 @@ class TestTampering:
         path = log / "tile/0/000"
         path.write_bytes(path.read_bytes() + b"\0" * 32)
         assert found(log) == ("tile-changed", "tile/0/000")
+
+    def test_a_file_larger_than_any_may_be_is_not_cut_to_size(self, log, monkeypatch):
+        path = log / "tile/entries/000"
+        monkeypatch.setattr(sources, "MAX_RESOURCE_BYTES", path.stat().st_size)
+        path.write_bytes(path.read_bytes() + b"x")
+        assert found(log) == ("entry-extra", "entry 256")
 
     def test_an_entry_edited_together_with_its_tile(self, tmp_path, log):
         changed = entries()
