@@ -68,6 +68,8 @@ from broker.review.routes import build_router as review_router
 from broker.settings import Settings, settings
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.routes import build_router as telemedicine_router
+from broker.workdays import service as workdays
+from broker.workdays.routes import build_router as workdays_router
 from broker.workforce import service as workforce
 from broker.workforce.routes import build_router as workforce_router
 
@@ -132,6 +134,7 @@ def background_jobs() -> list[jobs.Job]:
         *applications.background(),
         *notifications.background(),
         *workforce.background(),
+        *workdays.background(),
         *feedback.background(),
         *review.background(),
         *consent.background(),
@@ -204,6 +207,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         ),
         notifications_router(keys=installation.keys, settings=chosen),
         workforce_router(),
+        workdays_router(),
         log_router(require(Action.LOG_READ)),
         opa_router(lambda: installation.engine.policies, chosen),
         governance_router(keys=installation.keys, active=lambda: installation.engine.policies),

@@ -12,6 +12,7 @@ SLICES = (
     "policy",
     "identity",
     "notifications",
+    "workdays",
     "workforce",
     "records",
     "consent",

@@ -30,6 +30,12 @@ from broker.retention.models import DestructionOrder
 
 Orderer = Annotated[Visitor, Depends(require(Button.DESTRUCTION_ORDER))]
 
+#: Who vouches for a figure of the schedule.
+STANDING = {
+    "house": N_("the hospital's own choice"),
+    "counsel": N_("to be confirmed by counsel"),
+    "confirmed": N_("confirmed by counsel"),
+}
 TITLES = (N_("Number"), N_("What"), N_("Because of"), N_("State"), N_("Patients"), N_("Proposed"), N_("Carried out"))
 
 
@@ -60,7 +66,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 Cell(_data_class(spoken, line.data_class)),
                 Cell(_basis(desk, spoken, line.lawful_basis)),
                 Cell(_days(spoken, line.days)),
-                Cell(line.law),
+                Cell(line.law, note=said(spoken, STANDING[line.standing])),
             ]
             for line in retention.read_schedule()
         ]

@@ -38,6 +38,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def listed(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
         state = Ask.of(request).one_of("status", [one.value for one in State])
+        early = requests.estimated(session)
         cells = [
             [
                 Cell(one.number, href=f"/console/requests/{one.number}"),
@@ -46,7 +47,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 Cell(words.word(spoken, "request_by", one.by)),
                 Cell(said(spoken, N_("own page") if one.channel == "page" else N_("desk"))),
                 Cell(language.moment(spoken, zone, one.received_at)),
-                Cell(language.day(spoken, one.due_on), note=said(spoken, N_("late")) if requests.is_late(one) else ""),
+                Cell(
+                    language.day(spoken, one.due_on),
+                    note=said(spoken, N_("late") if requests.is_late(one) else N_("estimated") if early(one) else ""),
+                ),
             ]
             for one in requests.many(session, who.caller, state=State(state) if state else None, limit=2000)
         ]
@@ -95,6 +99,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         other = State(row.status) is State.APPEALED and row.decided_by == caller.natural_person
         return pages.show(
             request, "request.html", status=error.status if error else 200, error=error, it=row, article=ARTICLES[kind], late=requests.is_late(row),
+            estimated=requests.estimated(session)(row),
             text=requests.words_of(session, keys, caller, row, "text", row.text_sealed), asker=requests.asker_of(session, keys, caller, row),
             answer=requests.answer_of(session, keys, caller, row), actions=actions, decided_himself=other,
             grounds=offered(spoken, "request_ground", [one.value for one in requests.grounds(kind, by)]), copies=handles and requests.may_copy(row),

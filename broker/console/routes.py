@@ -44,6 +44,7 @@ from broker.console import (
     standing_in,
     supervision,
     terms_settings,
+    working_days,
 )
 from broker.console.desk import Desk
 from broker.console.pages import Pages
@@ -69,6 +70,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     channels.build_router,
     standing_in.build_router,
     terms_settings.build_router,
+    working_days.build_router,
     patient.build_router,
     asking.build_router,
     consents.build_router,

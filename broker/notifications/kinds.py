@@ -205,4 +205,10 @@ KINDS: dict[str, Kind] = {
         "The patient's request {request} ({kind}) must be answered by {due}.",
         "患者请求 {request}（{kind}）须于 {due} 前答复。", "/console/requests/{request}",
     ),
+    "working-year.missing": Kind(
+        "The public holidays of {year} are not entered", "{year} 年放假安排尚未录入",
+        "The State Council's notice on the public holidays of {year} should be out. Enter it, or update the software: "
+        "until then clocks that count working days end early.",
+        "国务院办公厅关于 {year} 年放假安排的通知应已发布，请录入或更新软件；在此之前，按工作日计算的期限将提前届满。", "/console/working-days",
+    ),
 }  # fmt: skip

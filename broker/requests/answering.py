@@ -33,6 +33,7 @@ from broker.requests.lifecycle import Action, State, check_move
 from broker.requests.models import PatientRequest, RequestStep
 from broker.requests.rules import By, Ground, Kind
 from broker.retention import service as retention
+from broker.workdays import service as workdays
 
 Facts = dict[str, str | int | bool | list[str]]
 
@@ -57,7 +58,7 @@ def extend(session: Session, keys: Keys, caller: PersonCaller, number: str, *, t
     row = _handled(session, caller, number)
     if row.extended:
         raise RequestMoveNotAllowed
-    row.extended, row.due_on = True, rules.due(row.due_on, rules.EXTENSION)
+    row.extended, row.due_on = True, workdays.calendar(session).due(row.due_on, rules.EXTENSION).day
     return _moved(session, keys, row, Action.EXTEND, caller.actor, text, due=row.due_on.isoformat())
 
 
@@ -174,7 +175,7 @@ def refuse(session: Session, keys: Keys, caller: PersonCaller, number: str, *, g
 
 def appeal(session: Session, keys: Keys, row: PatientRequest, *, text: str, actor: str = identity.PATIENT) -> PatientRequest:
     """The patient does not accept the answer: somebody else decides, by a clock of its own. Raises RequestMoveNotAllowed."""
-    row.due_on, row.extended = rules.due(clock.today()), False
+    row.due_on, row.extended = workdays.calendar(session).due(clock.today(), rules.WORKING_DAYS).day, False
     return _moved(session, keys, row, Action.APPEAL, actor, text, due=row.due_on.isoformat())
 
 

@@ -40,7 +40,8 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
         session: SessionDep, caller: Reader, status: State | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 100
     ) -> list[schemas.RequestOut]:
         """Requests, those that are due first first."""
-        return [schemas.RequestOut(**_listed(row)) for row in service.many(session, caller, state=status, limit=limit)]
+        early = service.estimated(session)
+        return [schemas.RequestOut(**_listed(row, early(row))) for row in service.many(session, caller, state=status, limit=limit)]
 
     @router.post("", status_code=201)
     def ask(body: schemas.RequestIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
@@ -104,17 +105,17 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
     return router
 
 
-def _listed(row: PatientRequest) -> dict[str, object]:
-    named = ("article", "late", "order", "text", "asker", "answer", "actions", "grounds", "steps")
+def _listed(row: PatientRequest, estimated: bool) -> dict[str, object]:
+    named = ("article", "late", "due_estimated", "order", "text", "asker", "answer", "actions", "grounds", "steps")
     fields = {name: getattr(row, name) for name in schemas.RequestOut.model_fields if name not in named}
-    return {**fields, "article": ARTICLES[Kind(row.kind)], "late": service.is_late(row), "order": row.order_number}
+    return {**fields, "article": ARTICLES[Kind(row.kind)], "late": service.is_late(row), "due_estimated": estimated, "order": row.order_number}
 
 
 def _whole(session: Session, keys: Keys, caller: PersonCaller, row: PatientRequest) -> schemas.RequestWhole:
     handles = caller.may(Button.REQUEST_HANDLE)
     return schemas.RequestWhole.model_validate(
         {
-            **_listed(row),
+            **_listed(row, service.estimated(session)(row)),
             "text": service.words_of(session, keys, caller, row, "text", row.text_sealed),
             "asker": service.asker_of(session, keys, caller, row),
             "answer": service.answer_of(session, keys, caller, row),

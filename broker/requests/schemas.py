@@ -71,6 +71,7 @@ class RequestOut(BaseModel):
     received_at: datetime
     due_on: date
     late: bool
+    due_estimated: bool  #: the clock runs into a year without notice of public holidays, and ends early
     extended: bool
     answered_at: datetime | None
     ground: str | None

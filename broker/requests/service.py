@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,6 +25,7 @@ from broker.requests.errors import NoSuchRequest, RequestMoveNotAllowed, Request
 from broker.requests.lifecycle import OPEN, Action, State, possible
 from broker.requests.models import PatientRequest, RequestNumber, RequestStep
 from broker.requests.rules import ARTICLES, By, Ground, Kind, grounds
+from broker.workdays import service as workdays
 
 __all__ = [
     "ARTICLES",
@@ -43,6 +44,7 @@ __all__ = [
     "bundle",
     "copy",
     "correct",
+    "estimated",
     "extend",
     "figures",
     "find",
@@ -103,7 +105,7 @@ def ask(
         status=(State.RECEIVED if by is By.SELF else State.TO_IDENTIFY).value,
         received_at=now,
         received_by=identity.PATIENT if caller is None else caller.actor,
-        due_on=rules.due(now.date()),
+        due_on=workdays.calendar(session).due(now.date(), rules.WORKING_DAYS).day,
         text_sealed=b"",
     )
     row.text_sealed = records.seal_words(session, keys, patient_key, f"{row.id}|text", text) or b""
@@ -173,6 +175,12 @@ def answer_of(session: Session, keys: Keys, caller: PersonCaller | None, row: Pa
 def is_late(row: PatientRequest) -> bool:
     """Whether its last day has passed without an answer."""
     return State(row.status) in OPEN and rules.is_late(row.due_on, None, clock.today())
+
+
+def estimated(session: Session) -> Callable[[PatientRequest], bool]:
+    """Says of a request whether its clock runs into a year whose public holidays are not known yet, so that its last day was taken early."""
+    known = workdays.calendar(session)
+    return lambda row: State(row.status) in OPEN and known.is_estimated(row.received_at.date(), row.due_on)
 
 
 def remind(session: Session, keys: Keys) -> int:

@@ -10,20 +10,27 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal, get_args
 
 from broker.retention.errors import TwoForDestruction
 
+Standing = Literal["house", "counsel", "confirmed"]
 FILE = Path(__file__).with_name("schedule.json")
 
 
 @dataclass(frozen=True)
 class Line:
-    """How long one class of data is kept on one lawful basis after it was last used, and why."""
+    """How long one class of data is kept on one lawful basis after it was last used, and why.
+
+    ``standing``: ``house`` where no law names the figure and the hospital chose it; ``counsel`` where a law names it, as read in secondary
+    sources and to be confirmed by the hospital's counsel; ``confirmed`` once they did.
+    """
 
     data_class: str
     lawful_basis: str
     days: int
     law: str
+    standing: Standing = "counsel"
 
 
 class ScheduleUnusable(ValueError):
@@ -34,12 +41,17 @@ def read_schedule(path: Path = FILE) -> tuple[Line, ...]:
     """The schedule of a file. Raises ScheduleUnusable for a line that is none, stands twice or keeps for no time at all."""
     lines: list[Line] = []
     for number, given in enumerate(json.loads(path.read_text(encoding="utf-8")), 1):
-        fields = {"data_class": str, "lawful_basis": str, "days": int, "law": str}
+        fields = {"data_class": str, "lawful_basis": str, "days": int, "law": str, "standing": str}
         if not isinstance(given, dict) or given.keys() != fields.keys() or any(type(given[name]) is not kind for name, kind in fields.items()):
-            raise ScheduleUnusable(f"line {number}: data_class, lawful_basis, days and law, and nothing else")
+            raise ScheduleUnusable(f"line {number}: data_class, lawful_basis, days, law and standing, and nothing else")
         line = Line(**given)
-        if line.days < 1 or not line.law.strip() or any((one.data_class, one.lawful_basis) == (line.data_class, line.lawful_basis) for one in lines):
-            raise ScheduleUnusable(f"line {number}: it stands twice, gives no reason, or keeps for less than a day")
+        if (
+            line.standing not in get_args(Standing)
+            or line.days < 1
+            or not line.law.strip()
+            or any((one.data_class, one.lawful_basis) == (line.data_class, line.lawful_basis) for one in lines)
+        ):
+            raise ScheduleUnusable(f"line {number}: it stands twice, gives no reason, says not who confirmed it, or keeps for less than a day")
         lines.append(line)
     return tuple(lines)
 

@@ -71,3 +71,4 @@ class LineOut(BaseModel):
     lawful_basis: str
     days: int
     law: str
+    standing: str  #: ``house``, ``counsel`` (to be confirmed by them) or ``confirmed``

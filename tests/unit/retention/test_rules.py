@@ -21,9 +21,18 @@ def test_the_schedule_that_is_shipped_can_be_read_and_says_why():
     assert all(line.law for line in lines)
 
 
-@pytest.mark.parametrize("change", [{"days": 0}, {"days": "1"}, {"law": " "}, {"more": 1}, {"days": True}])
+@pytest.mark.parametrize(("data_class", "years"), [("paper-outpatient", 15), ("paper-inpatient", 30)])
+def test_records_on_paper_are_kept_for_whole_years_whichever_day_they_begin(data_class, years):
+    """医疗机构病历管理规定（2013年版）29: no less than so many years, leap days and all."""
+    (line,) = [one for one in read_schedule() if one.data_class == data_class]
+    assert line.standing == "counsel"
+    for year in range(2000, 2060):
+        assert datetime(year, 2, 28, tzinfo=UTC) + timedelta(days=line.days) >= datetime(year + years, 2, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("change", [{"days": 0}, {"days": "1"}, {"law": " "}, {"more": 1}, {"days": True}, {"standing": "hearsay"}])
 def test_a_schedule_that_is_none_is_refused(tmp_path, change):
-    good = {"data_class": "records", "lawful_basis": "consent", "days": 1, "law": "x"}
+    good = {"data_class": "records", "lawful_basis": "consent", "days": 1, "law": "x", "standing": "house"}
     file = tmp_path / "schedule.json"
     for bad in ([{**good, **change}], [good, good], [[]], [{}]):
         file.write_text(json.dumps(bad))
