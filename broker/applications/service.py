@@ -52,6 +52,7 @@ from broker.applications.grants import close, expire_due, of_application, resume
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
 from broker.applications.listing import SORTS, Glance, Listing, Wanted, glance, listing, recipients, waiting
+from broker.applications.looking_back import threads_between
 from broker.applications.means import ConsentFactsOf, Holds, Judge, Means, Preview, no_holds
 from broker.applications.models import Application, Decision, Grant
 from broker.applications.outlook import outlook
@@ -119,7 +120,6 @@ __all__ = [
     "by_number",
     "close",
     "concur",
-    "decided_between",
     "delegate",
     "delegations",
     "destroy_texts",
@@ -180,10 +180,10 @@ __all__ = [
     "state_now",
     "steps_before",
     "submit",
-    "submitted_between",
     "suspend",
     "suspend_by_clock",
     "terms_of",
+    "threads_between",
     "typed_patients",
     "types_within",
     "unseal_text",
@@ -217,28 +217,6 @@ def is_recipients(session: Session, person: UUID, application: Application) -> b
     return application.requester_id in people.accounts_of(session, who.natural_person) or application.recipient_id in who.home.lineage
 
 
-def submitted_between(session: Session, since: datetime, until: datetime) -> list[Application]:
-    """Applications first submitted in a span of time, by number. ``until`` is not included."""
-    first = (
-        select(Decision.application_id)
-        .where(Decision.action == Action.SUBMIT.value, Decision.round == 1, Decision.at >= since, Decision.at < until)
-        .subquery()
-    )
-    query = select(Application).join(first, first.c.application_id == Application.id)
-    return list(session.exec(query.order_by(col(Application.number))).all())
-
-
-def decided_between(session: Session, since: datetime, until: datetime) -> list[Decision]:
-    """Every step taken in a span of time, in the order in which it was taken."""
-    return list(
-        session.exec(
-            select(Decision)
-            .where(Decision.at >= since, Decision.at < until)
-            .order_by(col(Decision.at), col(Decision.application_id), col(Decision.version))
-        ).all()
-    )
-
-
 def steps_before(session: Session, ids: list[UUID], until: datetime) -> list[Decision]:
     """Every step of these applications up to a moment (not included), in each one's order."""
     query = select(Decision).where(col(Decision.application_id).in_(ids), Decision.at < until)
@@ -255,9 +233,10 @@ def by_number(session: Session, numbers: Collection[str]) -> list[Application]:
     return list(session.exec(select(Application).where(col(Application.number).in_(numbers)).order_by(col(Application.number))).all())
 
 
-def released_before(session: Session, until: datetime) -> list[Grant]:
-    """Every grant under which data had been sent before a moment, by number."""
-    return list(session.exec(select(Grant).where(col(Grant.first_released_at) < until).order_by(col(Grant.number))).all())
+def released_before(session: Session, until: datetime, numbers: Collection[str]) -> list[Grant]:
+    """Those of the grants of these numbers under which data had been sent before a moment, by number."""
+    query = select(Grant).where(col(Grant.number).in_(numbers), col(Grant.first_released_at) < until)
+    return list(session.exec(query.order_by(col(Grant.number))).all())
 
 
 def background() -> list[jobs.Job]:

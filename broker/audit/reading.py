@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlmodel import Session
 
 from broker.audit import store
-from broker.audit.leaf import read_leaf
+from broker.audit.leaf import first_id, read_leaf
 
 
 class Recorded(NamedTuple):
@@ -86,6 +86,13 @@ def recorded(
     query = f"SELECT {_COLUMNS} FROM audit_event e WHERE e.type = ANY(%(types)s)" + "".join(_CONDITIONS[name] for name in given)
     rows = store.raw(session).execute(f"{query} ORDER BY e.id DESC LIMIT %(limit)s", {**given, "types": sorted(types), "limit": limit})
     return [_of(row) for row in rows.fetchall()]
+
+
+def recorded_since(session: Session, moment: datetime) -> bool:
+    """Whether an event was recorded after a moment; those whose transaction was still under way then are not all seen."""
+    found = store.raw(session).execute("SELECT EXISTS (SELECT FROM audit_event WHERE id >= %s)", (first_id(moment + timedelta(milliseconds=1)),))
+    row = found.fetchone()
+    return bool(row and row[0])
 
 
 def onwards(session: Session, place: Place, types: Collection[str], *, limit: int = 200) -> tuple[list[Recorded], Place]:

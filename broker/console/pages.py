@@ -73,6 +73,7 @@ DONE = {
     "published": N_("Published. Heads are asked to accept it when something is approved for them."),
     "finding": N_("The finding is written down."),
     "action": N_("The corrective action is entered; its owner finds it among their own."),
+    "reckoned": N_("Reckoned anew."),
     "signed": N_("Signed. What was signed can't be changed any more."),
     "access-begun": N_("Asked. Heads and information managers are told; what nobody answers for is revoked."),
     "answered-access": N_("Your answers are on record. What is to be revoked goes tonight."),

@@ -45,11 +45,15 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The page, its forms, and the files."""
     router = APIRouter()
 
-    def document(session: Session, quarter: review.Quarter) -> dict[str, Any]:
-        """As it was laid down, or as it stands."""
-        laid = review.workbench.laid(session, quarter)
-        figures = {} if laid else review.compiled(session, quarter, feedback_days=desk.settings.feedback_days)
-        return review.workbench.whole(session, desk.keys, quarter, figures)
+    def document(session: Session, quarter: review.Quarter, kept: review.Kept | None) -> dict[str, Any]:
+        """As it was laid down, or as it stands: figures of the moment at which they were reckoned, the rest of now."""
+        return review.workbench.whole(session, desk.keys, quarter, kept.document if kept else {})
+
+    def figures(session: Session, quarter: review.Quarter, *, anew: bool = False) -> review.Kept | None:
+        """The figures with their moment; None where they were laid down."""
+        if review.workbench.laid(session, quarter):
+            return None
+        return review.shown(session, quarter, feedback_days=desk.settings.feedback_days, anew=anew)
 
     @router.get("/console/reviews")
     def reviews(request: Request, who: Reader, session: SessionDep) -> Response:
@@ -57,7 +61,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return show(request, who, session, review.Quarter.parse(Ask.of(request).one_of("quarter", known, known[0])))
 
     def show(request: Request, who: Visitor, session: Session, chosen: review.Quarter, error: BrokerError | None = None) -> Response:
-        spoken, made = pages.language(request), document(session, chosen)
+        # Whoever signed something else than what is true by now is shown what is.
+        kept = figures(session, chosen, anew=isinstance(error, review.AnotherDocument))
+        spoken, made = pages.language(request), document(session, chosen, kept)
         signed = review.workbench.signatures(session, chosen)
         part = next((one for one in review.workbench.SIGNING if one in who.caller.roles), None)
         over = clock.now() >= chosen.until
@@ -83,6 +89,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             signed=signed,
             parts=[one.value for one in review.workbench.SIGNING],
             over=over,
+            kept=kept,
             laid=review.workbench.laid(session, chosen) is not None,
             may_find=who.caller.may(Action.REVIEW_WRITE),
             may_correct=who.caller.may(Action.INCIDENT_HANDLE),
@@ -96,7 +103,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.get("/console/reviews/{quarter}/report")
     def report(request: Request, quarter: str, _who: Reader, session: SessionDep) -> Response:
         chosen, spoken = review.Quarter.parse(quarter), pages.language(request)
-        form, made = Ask.of(request).one_of("form", tuple(MEDIA), "pdf"), document(session, chosen)
+        # A file is what the API and the command line give: reckoned now. The page agrees with it from then on.
+        form, made = Ask.of(request).one_of("form", tuple(MEDIA), "pdf"), document(session, chosen, figures(session, chosen, anew=True))
         hospital = review.hospital_names(session, desk.settings.hospital)[spoken]
         if form == "pdf" and not review.fonts_there():
             raise Unavailable("No font with Chinese is installed.")
@@ -122,7 +130,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def find(request: Request, quarter: str, form: Posted, who: Writer, session: SessionDep) -> Response:
         def act(chosen: review.Quarter) -> str:
             severity, about = _one_of(form, "severity", words.FINDING), form.one("application") or None
-            if about is not None and about not in {one["number"] for one in document(session, chosen).get("sample", ())}:
+            if about is not None and about not in {one["number"] for one in document(session, chosen, figures(session, chosen)).get("sample", ())}:
                 raise Invalid(problems=(Problem("/application", "unknown", "There is no such choice."),))
             review.workbench.find(session, desk.keys, who.caller, chosen, severity=severity, text=_words(form, "text"), application=about)
             return "finding"
@@ -132,7 +140,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.post("/console/reviews/{quarter}/actions")
     def correct(request: Request, quarter: str, form: Posted, who: Handler, session: SessionDep) -> Response:
         def act(chosen: review.Quarter) -> str:
-            found = [one["number"] for one in document(session, chosen).get("findings", ())]
+            found = [one["number"] for one in review.workbench.whole(session, desk.keys, chosen, {}).get("findings", ())]
             incidents.open_action(
                 session, who.caller, source="finding", source_ref=_one_of(form, "finding", found), changes=_one_of(form, "changes", words.CHANGES),
                 title=_words(form, "title", most=200), owner=_person(session, form).id, due_on=_coming(form),
@@ -145,9 +153,19 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def sign(request: Request, quarter: str, form: Posted, who: Reader, session: SessionDep) -> Response:
         def act(chosen: review.Quarter) -> str:
             laid = review.workbench.laid(session, chosen)
-            figures = {} if laid else review.compiled(session, chosen, feedback_days=desk.settings.feedback_days)
-            review.workbench.sign(session, desk.keys, who.caller, chosen, figures, seen=form.one("digest"))
+            now = {} if laid else review.compiled(session, chosen, feedback_days=desk.settings.feedback_days)
+            review.workbench.sign(session, desk.keys, who.caller, chosen, now, seen=form.one("digest"))
             return "signed"
+
+        return done(request, who, session, quarter, act)
+
+    @router.post("/console/reviews/{quarter}/figures")
+    def reckon(request: Request, quarter: str, form: Posted, who: Reader, session: SessionDep) -> Response:
+        del form
+
+        def act(chosen: review.Quarter) -> str:
+            figures(session, chosen, anew=True)
+            return "reckoned"
 
         return done(request, who, session, quarter, act)
 

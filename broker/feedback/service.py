@@ -40,6 +40,7 @@ __all__ = [
     "holds",
     "of_application",
     "overdue_at",
+    "overdue_count",
     "remind",
 ]
 
@@ -162,6 +163,16 @@ def overdue_at(session: Session, grants: Iterable[Grant], days: int, at: datetim
     listed = list(grants)
     first = answered(session, [grant.id for grant in listed])
     return [grant for grant in listed if is_overdue(grant.first_released_at, first.get(grant.id), days, at)]
+
+
+def overdue_count(session: Session, days: int, at: datetime) -> int:
+    """On how many grants feedback was overdue at a moment: :func:`overdue_at` of every grant, counted by the database."""
+    answer = sa.exists().where(
+        col(Feedback.grant_id) == col(Grant.id), col(Feedback.at) >= col(Grant.first_released_at), col(Feedback.at) <= at
+    )  # fmt: skip
+    due = col(Grant.first_released_at) <= at - timedelta(days=days)
+    query = sa.select(sa.func.count()).select_from(Grant).where(due, col(Grant.first_released_at) < at, ~answer)
+    return int(session.execute(query).scalar_one())
 
 
 def _held(days: int, session: Session, person: UUID) -> tuple[str, ...]:

@@ -32,6 +32,16 @@ class ReviewFinding(SQLModel, table=True):
     text_sealed: bytes = Field(sa_type=sa.LargeBinary)
 
 
+class ReviewFigures(SQLModel, table=True):
+    """The figures of a quarter as pages show them: all of one moment, replaced by those of a later one."""
+
+    __tablename__ = "review_figures"
+
+    quarter: str = Field(sa_type=sa.Text, primary_key=True)
+    document: dict[str, Any] = Field(sa_type=JSONB)
+    at: datetime = Field(sa_type=_TIME)
+
+
 class ReviewDocument(SQLModel, table=True):
     """The figures as they were laid down to be signed. Written once."""
 

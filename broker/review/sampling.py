@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 #: How many exchanges are looked at.
 SIZE = 12
@@ -30,7 +30,19 @@ class Exchange:
     feedback: str  #: given, overdue, not-due, none
 
 
-def drawn(quarter: str, exchanges: Iterable[Exchange], size: int = SIZE) -> list[Exchange]:
+class Numbered(Protocol):
+    """Anything that has a number of an exchange."""
+
+    @property
+    def number(self) -> str:
+        """``SA-YYYY-NNNNNN``."""
+        ...
+
+
+One = TypeVar("One", bound=Numbered)
+
+
+def drawn(quarter: str, exchanges: Iterable[One], size: int = SIZE) -> list[One]:
     """The sample: those whose SHA-256 with the quarter comes first, listed by number. Nobody can choose, everybody can check."""
     ranked = sorted(exchanges, key=lambda one: sha256(f"{quarter}|{one.number}".encode()).digest())
     return sorted(ranked[:size], key=lambda one: one.number)

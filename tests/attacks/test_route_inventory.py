@@ -328,7 +328,7 @@ TABLE = {
     "GET /console/keys": "page:key.read",
     "GET /console/reviews": "page:review.read",
     "GET /console/reviews/{quarter}/report": "page:review.read",
-    "POST /console/reviews/{quarter}/signatures": "page-form:review.read",
+    **{f"POST /console/reviews/{{quarter}}/{name}": "page-form:review.read" for name in ("signatures", "figures")},
     **{f"POST /console/reviews/{{quarter}}/{name}": "page-form:review.write" for name in ("findings", "access")},
     "POST /console/reviews/{quarter}/actions": "page-form:incident.handle",
     **{f"GET /console/{name}": "page:workforce.read" for name in ("qualifications", "training", "workforce/template")},

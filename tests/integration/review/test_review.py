@@ -2,14 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
 import typer
+from sqlmodel import select
 from typer.testing import CliRunner
 
 from broker import clock
 from broker.applications import service as applications
+from broker.applications.models import Grant
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.cli import review as command
@@ -17,7 +20,7 @@ from broker.feedback import service as feedback
 from broker.feedback.rules import Answers
 from broker.identity.service import caller_for
 from broker.release.models import Release
-from broker.review import service
+from broker.review import keeping, service
 from broker.settings import Settings
 from tests.factories import applications as make
 
@@ -191,3 +194,42 @@ def test_wrong_use_is_told(run, arguments):
     assert ended.exit_code == 2
     assert ended.stdout == ""
     assert ended.stderr.strip()
+
+
+def test_pages_show_the_figures_of_one_moment_until_they_are_reckoned_anew(database, shared, set_clock):
+    """RS-7.1: what is kept is exact for its moment, says so, and is brought up to date by the worker, on demand, and when the quarter ends."""
+    with database.transaction() as session:
+        set_clock(QUARTER.until - timedelta(days=2))
+        make.submitted(session, shared.means, shared.people)
+        first = service.shown(session, QUARTER, feedback_days=DAYS)
+        assert service.as_json(first.document) == service.as_json(service.compiled(session, QUARTER, feedback_days=DAYS))
+        assert (first.at, first.since) == (clock.now(), False)
+
+        set_clock(timedelta(minutes=20))
+        make.submitted(session, shared.means, shared.people)
+        again = service.shown(session, QUARTER, feedback_days=DAYS)
+        assert (again.at, again.since) == (first.at, True)
+        assert service.as_json(again.document) == service.as_json(first.document)
+        reckon = partial(service.compiled, feedback_days=DAYS)
+        assert keeping.refresh(session, reckon) == 1
+        fresh = service.shown(session, QUARTER, feedback_days=DAYS)
+        assert (fresh.at, fresh.since) == (clock.now(), False)
+        assert fresh.document["applications"]["submitted"] == first.document["applications"]["submitted"] + 1
+
+        set_clock(timedelta(minutes=20))
+        assert keeping.refresh(session, reckon) == 1, "what was under way at that moment may be visible by now"
+        set_clock(timedelta(minutes=20))
+        assert keeping.refresh(session, reckon) == 0, "nothing happened since"
+        assert service.shown(session, QUARTER, feedback_days=DAYS, anew=True).at == clock.now()
+        set_clock(timedelta(days=3))
+        assert service.shown(session, QUARTER, feedback_days=DAYS).at == clock.now(), "the quarter ended meanwhile"
+
+
+@pytest.mark.parametrize("days", [0, 1, 29, 30, 31, 400])
+def test_the_database_counts_as_overdue_what_the_rule_does(database, shared, patients, set_clock, days):
+    with database.transaction() as session:
+        a_quarter(session, shared, patients, set_clock)
+        every = list(session.exec(select(Grant)).all())
+        for at in (BEGIN, QUARTER.until, QUARTER.until + timedelta(days=200)):
+            before = [grant for grant in every if grant.first_released_at is not None and grant.first_released_at < at]
+            assert feedback.overdue_count(session, days, at) == len(feedback.overdue_at(session, before, days, at))
