@@ -27,7 +27,7 @@ from broker.consent.register import Found, Shown, history, id_of, read, search
 from broker.consent.residual import Residual, ResourceFacts, ResourceGate, Use, evaluate_base, facts_for, gate_for
 from broker.consent.resources import facts_of
 from broker.consent.subscriptions import Held, status_of, subscribe, subscription, tell_due, unsubscribe
-from broker.consent.withdrawals import acknowledge, withdrawals
+from broker.consent.withdrawals import acknowledge, settle_told, withdrawals
 from broker.consent.wording import Wording
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "revoke",
     "search",
     "settle",
+    "settle_told",
     "settled",
     "shown",
     "status_of",

@@ -104,5 +104,16 @@ def acknowledge(session: Session, keys: Keys, consent_id: UUID, recipient: str, 
     return _told(row)
 
 
+def settle_told(session: Session, keys: Keys, patient_key: UUID, recipient: str, *, destroyed: bool, actor: str) -> int:
+    """A past recipient answered a recall of the patient's data: the withdrawals that it was told of are acknowledged with that; how many."""
+    waiting = select(WithdrawalTold.consent_id).where(
+        WithdrawalTold.patient_key == patient_key, WithdrawalTold.recipient == recipient, col(WithdrawalTold.acknowledged_at).is_(None)
+    )
+    found = session.exec(waiting.order_by(col(WithdrawalTold.consent_id))).all()
+    for consent_id in found:
+        acknowledge(session, keys, consent_id, recipient, destroyed=destroyed, actor=actor)
+    return len(found)
+
+
 def _told(row: WithdrawalTold) -> Told:
     return Told(row.consent_id, row.recipient, row.releases, row.at, row.acknowledged_at, row.acknowledged_by, row.destroyed)

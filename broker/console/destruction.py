@@ -63,12 +63,12 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             for name, days in desk.kept_by_recipients
         ] + [
             [
-                Cell(_data_class(spoken, line.data_class)),
-                Cell(_basis(desk, spoken, line.lawful_basis)),
-                Cell(_days(spoken, line.days)),
-                Cell(line.law, note=said(spoken, STANDING[line.standing])),
+                Cell(_data_class(spoken, one.data_class)),
+                Cell(said(spoken, N_(", ")).join(_basis(desk, spoken, basis) for basis in bases)),
+                Cell(_days(spoken, one.days)),
+                Cell(one.law.zh if spoken == "zh" else one.law.en, note=said(spoken, STANDING[one.standing])),
             ]
-            for line in retention.read_schedule()
+            for one, bases in retention.grouped(retention.read_schedule())
         ]
         held = [
             (one, [Cell(words.word(spoken, "hold", one.kind)), Cell(language.moment(spoken, zone, one.placed_at)),

@@ -187,6 +187,7 @@ async def posted_on_arrival(request: Request, who: Arriving) -> Form:
     form = await sent(request)
     if not hmac.compare_digest(form.one("csrf").encode(), who.csrf.encode()):
         raise NotFromHere
+    request.state.posted = form  # A page that refuses it shows it again as it was filled in.
     return form
 
 

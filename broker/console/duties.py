@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
@@ -19,7 +21,7 @@ from broker.errors import BrokerError, Malformed
 from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.obligations import service as obligations
-from broker.obligations.models import Obligation
+from broker.obligations.models import Obligation, Recall, RecallNotice
 from broker.obligations.service import Action, Answer, Done, State
 
 OWED = (N_("Exchange"), N_("Duty"), N_("Recipient"), N_("Due"), N_("State"), N_("Answer"))
@@ -105,7 +107,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return afterwards.show(
             pages, request, "recalls.html", status=error.status if error else 200, error=error,
             table=afterwards.listed(request, pages, CALLED, cells, filters), waiting=waiting if answers else [], outcomes=offered(spoken, "done"),
-            methods=offered(spoken, "done_method"), zone=zone,
+            methods=offered(spoken, "done_method"), concerned=_concerned(session, spoken, zone, who, rows),
         )  # fmt: skip
 
     @router.get("/console/recalls")
@@ -120,6 +122,22 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return tried(session, verb, again, lambda: to("/console/recalls", done="saved"))
 
     return router
+
+
+def _concerned(
+    session: Session, spoken: str, zone: str, who: Visitor, rows: Sequence[tuple[Recall, RecallNotice]]
+) -> list[tuple[str, list[list[Cell]]]]:
+    """Which sendings each unanswered notice is about: whoever must delete finds them by these."""
+    return [
+        (
+            f"{recall.number} · {notice.application}",
+            [
+                [Cell(str(one.release)), Cell(language.moment(spoken, zone, one.at)), Cell("–" if one.items is None else str(one.items))]
+                for one in obligations.releases_of(session, who.caller, recall.number, notice.application)[:200]
+            ],
+        )
+        for recall, notice in [row for row in rows if row[1].done is None][:20]
+    ]
 
 
 def _answer(form: Form) -> Answer:

@@ -14,7 +14,7 @@ from broker.console.afterwards import actor_name, choice_of, moment_of, offered,
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.language import N_, said
-from broker.console.pages import Pages, to
+from broker.console.pages import Pages, named, to
 from broker.console.patient import known_as
 from broker.console.tables import Ask, Cell, Filter
 from broker.database import SessionDep
@@ -54,7 +54,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return afterwards.show(
             pages, request, "incidents.html", status=error.status if error else 200, error=error,
             table=afterwards.listed(request, pages, TITLES, cells, [states]), kinds=offered(spoken, "incident_kind"),
-            handles=who.caller.may(Button.INCIDENT_HANDLE), open_ones=[one.number for one in rows if one.status not in ("closed", "dismissed")],
+            handles=who.caller.may(Button.INCIDENT_HANDLE),
+            open_ones=[(row.number, row.number) for row in rows if row.status not in ("closed", "dismissed")],
+            known=_known(session, spoken) if who.caller.may(Button.INCIDENT_HANDLE) else {},
+            meant={name: request.query_params.get(name, "")[:200] for name in ("client", "organization", "grant", "person", "incident")},
         )  # fmt: skip
 
     @router.get("/console/incidents")
@@ -181,11 +184,21 @@ def _whole(desk: Desk, pages: Pages, request: Request, who: Visitor, session: Se
         ],
         "frozen": [_frozen(desk, spoken, one) for one in frozen],
         "standing": standing,
+        "known": _known(session, spoken) if handles else {},
         "lift_asked": any(one.lift_asked_by for one in standing),
         "notices": notices,
         "severities": offered(spoken, "severity"),
         "hows": offered(spoken, "told_how"),
     }  # fmt: skip
+
+
+def _known(session: Session, spoken: str) -> dict[str, list[tuple[str, str]]]:
+    """What may be frozen, as its field wants it, with its name: nobody looks up identifiers while something leaks."""
+    return {
+        "client": [(one.id, one.name) for one in identity.clients(session)],
+        "organization": [(one.id, named(one, spoken)) for one in identity.organizations(session)],
+        "person": [(one.username, one.name) for one in identity.people(session) if one.status == "active"],
+    }
 
 
 def _draft(desk: Desk, session: Session, row: Incident, audience: Audience, spoken: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -161,10 +162,17 @@ class Pages:
             "sso": self.desk.settings.sso_issuer is not None,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "static_version": self.version,
+            "kept": _kept(request) if status >= HTTPStatus.BAD_REQUEST else {},
             "done": DONE.get(request.query_params.get("done", ""), ""),
             **context,
         }
         return HTMLResponse(self.environments[self.language(request)].get_template(template).render(given), status, HEADERS)
+
+
+def _kept(request: Request) -> dict[str, list[str]]:
+    """What somebody filled in that was refused, by field: nobody types it twice. Nothing where the request was no form."""
+    form = getattr(request.state, "posted", None)
+    return {name: form.all(name) for name, _ in form.fields} if form else {}
 
 
 def to(path: str, *, done: str = "") -> Response:

@@ -56,7 +56,7 @@ TOLD_HOW = {
 }
 DUTY_STATE = {"open": N_("To be answered"), "fulfilled": N_("Fulfilled"), "kept": N_("Kept by law"), "waived": N_("Waived")}
 DONE = {
-    "deleted": N_("Deleted"),
+    "deleted": N_("Copies deleted"),
     "corrected": N_("Corrected"),
     "kept": N_("Kept, since a law requires it"),
     "nothing-held": N_("Nothing held any more"),

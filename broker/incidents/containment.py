@@ -18,7 +18,7 @@ from broker.applications import service as applications
 from broker.applications.errors import NoGrant, NoSuchApplication
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.errors import Invalid, NotFound
+from broker.errors import Invalid, NotFound, Problem
 from broker.identity import service as identity
 from broker.identity.access import PersonCaller
 from broker.identity.models import Token
@@ -84,7 +84,8 @@ def _contained(session: Session, keys: Keys, caller: PersonCaller, row: Incident
     try:
         name, standing = _looked_up(session, keys, target)
     except (NotFound, NoGrant, NoSuchApplication) as error:
-        raise TargetUnknown(f"There is no such {target.kind.value}.") from error
+        problem = Problem(f"/{target.kind.value}", "unknown", "There is no such choice.")
+        raise TargetUnknown(f"There is no such {target.kind.value}.", problems=(problem,)) from error
     changed = not standing and not row.drill
     if changed:
         _freeze(session, keys, caller, target.kind, name, reason)

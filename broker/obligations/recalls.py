@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
+from broker.consent import service as consent
 from broker.crypto import Keys
 from broker.errors import Forbidden
 from broker.identity import service as identity
@@ -128,6 +129,7 @@ def _acknowledged(session: Session, keys: Keys, actor: str, recall: Recall, noti
             ledger.settle(session, keys, row, State.FULFILLED, actor, given)
             session.add(row)
     session.flush()
+    _settle_withdrawals(session, keys, recall, notice.recipient_id, actor)
     facts: Facts = {
         "recall": recall.number, "done": given.done.value, "method": given.method or "none", **({"signed": given.digest} if given.digest else {})
     }  # fmt: skip
@@ -142,6 +144,20 @@ def _acknowledged(session: Session, keys: Keys, actor: str, recall: Recall, noti
     )
     audit.record(session, event)
     return notice
+
+
+def _settle_withdrawals(session: Session, keys: Keys, recall: Recall, recipient: str, actor: str) -> None:
+    """Nobody is asked twice: once a recipient answered every notice of a withdrawal, it has acknowledged the withdrawal itself."""
+    if recall.reason != CAUSES["consent.revoked"] or not ledger.opened_subject(session, keys, recall.patient_key):
+        return
+    answers = session.exec(
+        select(RecallNotice.done).where(
+            RecallNotice.patient_key == recall.patient_key, RecallNotice.recall_id == recall.id, RecallNotice.recipient_id == recipient
+        )
+    ).all()
+    if all(answers):
+        destroyed = all(one in (Done.DELETED.value, Done.NOTHING_HELD.value) for one in answers)
+        consent.settle_told(session, keys, recall.patient_key, recipient, destroyed=destroyed, actor=actor)
 
 
 def evidence_of(session: Session, keys: Keys, notice: RecallNotice) -> str | None:

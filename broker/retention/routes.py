@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -32,7 +33,7 @@ def build_router(*, settings: Settings, keys: Keys, database: Database, means: s
     @router.get("/retention/schedule")
     def schedule(_caller: Person) -> list[schemas.LineOut]:
         """How long what is kept, on which basis, and why."""
-        return [schemas.LineOut(**line.__dict__) for line in service.read_schedule()]
+        return [schemas.LineOut.model_validate(asdict(line)) for line in service.read_schedule()]
 
     @router.get("/retention/holds")
     def holds(session: SessionDep, caller: Orderer) -> list[schemas.HoldOut]:

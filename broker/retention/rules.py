@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,6 +16,14 @@ from broker.retention.errors import TwoForDestruction
 
 Standing = Literal["house", "counsel", "confirmed"]
 FILE = Path(__file__).with_name("schedule.json")
+
+
+@dataclass(frozen=True)
+class Law:
+    """Which rule a figure comes from, in the words of each language."""
+
+    zh: str
+    en: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Line:
     data_class: str
     lawful_basis: str
     days: int
-    law: str
+    law: Law
     standing: Standing = "counsel"
 
 
@@ -41,19 +49,28 @@ def read_schedule(path: Path = FILE) -> tuple[Line, ...]:
     """The schedule of a file. Raises ScheduleUnusable for a line that is none, stands twice or keeps for no time at all."""
     lines: list[Line] = []
     for number, given in enumerate(json.loads(path.read_text(encoding="utf-8")), 1):
-        fields = {"data_class": str, "lawful_basis": str, "days": int, "law": str, "standing": str}
+        fields = {"data_class": str, "lawful_basis": str, "days": int, "law": dict, "standing": str}
         if not isinstance(given, dict) or given.keys() != fields.keys() or any(type(given[name]) is not kind for name, kind in fields.items()):
             raise ScheduleUnusable(f"line {number}: data_class, lawful_basis, days, law and standing, and nothing else")
-        line = Line(**given)
+        if given["law"].keys() != {"zh", "en"} or not all(isinstance(words, str) and words.strip() for words in given["law"].values()):
+            raise ScheduleUnusable(f"line {number}: the law is said in zh and en")
+        line = Line(**{**given, "law": Law(**given["law"])})
         if (
             line.standing not in get_args(Standing)
             or line.days < 1
-            or not line.law.strip()
             or any((one.data_class, one.lawful_basis) == (line.data_class, line.lawful_basis) for one in lines)
         ):
-            raise ScheduleUnusable(f"line {number}: it stands twice, gives no reason, says not who confirmed it, or keeps for less than a day")
+            raise ScheduleUnusable(f"line {number}: it stands twice, says not who confirmed it, or keeps for less than a day")
         lines.append(line)
     return tuple(lines)
+
+
+def grouped(schedule: Iterable[Line]) -> list[tuple[Line, list[str]]]:
+    """Lines that differ in the lawful basis alone together, with their bases: how people read the schedule."""
+    found: dict[Line, list[str]] = {}
+    for one in schedule:
+        found.setdefault(replace(one, lawful_basis=""), []).append(one.lawful_basis)
+    return list(found.items())
 
 
 def ends(schedule: Iterable[Line], data_class: str, last_used: Mapping[str, datetime]) -> datetime | None:

@@ -64,11 +64,18 @@ class HoldOut(BaseModel):
     placed_by: str
 
 
+class LawOut(BaseModel):
+    """Which rule a figure comes from."""
+
+    zh: str
+    en: str
+
+
 class LineOut(BaseModel):
     """One line of the schedule."""
 
     data_class: str
     lawful_basis: str
     days: int
-    law: str
+    law: LawOut
     standing: str  #: ``house``, ``counsel`` (to be confirmed by them) or ``confirmed``

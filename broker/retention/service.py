@@ -38,7 +38,7 @@ from broker.retention.orders import (
     reseal_holds,
     what_of,
 )
-from broker.retention.rules import read_schedule
+from broker.retention.rules import grouped, read_schedule
 from broker.retention.scrubbing import Scrubbed, scrub
 from broker.retention.shred_list import ShredListUnusable
 from broker.retention.sweeping import sweep
@@ -58,6 +58,7 @@ __all__ = [
     "figures",
     "find",
     "forget_again",
+    "grouped",
     "hold",
     "holds",
     "items",

@@ -19,7 +19,7 @@ from broker.identity import service as identity
 from broker.records import service as records
 from broker.retention import service
 from broker.retention.errors import OnHold, OrderMoveNotAllowed, TwoForDestruction, WhatRequired
-from broker.retention.rules import Line
+from broker.retention.rules import Law, Line
 from broker.settings import Settings
 from tests.factories import applications as make
 from tests.factories import identity as who
@@ -168,7 +168,7 @@ def test_paper_and_media_are_recorded(database, keys, people, callers):
 
 
 def test_the_sweep_proposes_what_has_come_to_its_end_once(database, means, keys, people, patients, callers, set_clock):
-    schedule = (Line("records", "none", 100, "x"), Line("records", "consent", 100, "x"))
+    schedule = tuple(Line("records", basis, 100, Law("法", "law")) for basis in ("none", "consent"))
     with database.transaction() as session:
         make.approved(session, means, people, 2)  # Valid for 90 days.
         service.hold(session, keys, callers["manager"], patient="p-3", kind="legal", reason="x")

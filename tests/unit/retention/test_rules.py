@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from broker.retention.errors import OrderMoveNotAllowed, TwoForDestruction
 from broker.retention.lifecycle import MOVES, Action, State, check_move
-from broker.retention.rules import Line, ScheduleUnusable, approved, ends, read_schedule
+from broker.retention.rules import Law, Line, ScheduleUnusable, approved, ends, read_schedule
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
-SCHEDULE = (Line("records", "consent", 10, "x"), Line("records", "contract", 30, "x"), Line("records", "none", 5, "x"))
+LAW = Law("法", "law")
+SCHEDULE = (Line("records", "consent", 10, LAW), Line("records", "contract", 30, LAW), Line("records", "none", 5, LAW))
 
 
 def test_the_schedule_that_is_shipped_can_be_read_and_says_why():
@@ -30,9 +31,21 @@ def test_records_on_paper_are_kept_for_whole_years_whichever_day_they_begin(data
         assert datetime(year, 2, 28, tzinfo=UTC) + timedelta(days=line.days) >= datetime(year + years, 2, 28, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("change", [{"days": 0}, {"days": "1"}, {"law": " "}, {"more": 1}, {"days": True}, {"standing": "hearsay"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"days": 0},
+        {"days": "1"},
+        {"law": "x"},
+        {"law": {"zh": "x"}},
+        {"law": {"zh": "x", "en": " "}},
+        {"more": 1},
+        {"days": True},
+        {"standing": "hearsay"},
+    ],
+)
 def test_a_schedule_that_is_none_is_refused(tmp_path, change):
-    good = {"data_class": "records", "lawful_basis": "consent", "days": 1, "law": "x", "standing": "house"}
+    good = {"data_class": "records", "lawful_basis": "consent", "days": 1, "law": {"zh": "x", "en": "x"}, "standing": "house"}
     file = tmp_path / "schedule.json"
     for bad in ([{**good, **change}], [good, good], [[]], [{}]):
         file.write_text(json.dumps(bad))
