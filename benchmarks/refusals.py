@@ -2,7 +2,8 @@
 
 Pairs of refusals are asked in turn; of each pair the chance is printed that an answer to the one takes longer than an answer to the other (the
 area under the curve, Mann–Whitney's U over the number of pairs: 0.5 tells nothing, 0 or 1 everything), with p of "they are the same". No limit: it
-prints what it finds. ``refusals.py [rounds]``.
+prints what it finds. ``refusals.py [rounds]``. That a type is outside the plan is no secret: the token and the grant say so, and it is refused with
+less work; its pair shows what a difference looks like. That the others do the same work is held by tests/attacks/test_same_work.py.
 """
 
 from __future__ import annotations

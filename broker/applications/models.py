@@ -320,7 +320,7 @@ class GrantPatient(SQLModel, table=True):
     """A patient whose data may leave under a grant."""
 
     __tablename__ = "grant_patient"
-    __table_args__ = (sa.Index("ix_grant_patient_grant_id", "grant_id"),)
+    __table_args__ = (sa.Index("ix_grant_patient_grant_id_patient_key", "grant_id", "patient_key"),)
 
     patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
     grant_id: UUID = Field(primary_key=True, foreign_key="sharing_grant.id")

@@ -79,7 +79,11 @@ def questions(
     session: Session, keys: Keys, since: datetime | None, limit: int | None
 ) -> Iterator[tuple[PolicyDecision, dict[str, Any] | None, dict[str, Any] | None]]:
     """Each kept decision with its facts and its plan; both None where the patient's key is gone."""
-    query = select(PolicyDecision).order_by(col(PolicyDecision.at).desc(), col(PolicyDecision.input_hash))
+    query = (
+        select(PolicyDecision)
+        .where(PolicyDecision.patient_key != records.NOBODY)
+        .order_by(col(PolicyDecision.at).desc(), col(PolicyDecision.input_hash))
+    )
     if since is not None:
         query = query.where(col(PolicyDecision.at) >= since)
     data_keys: dict[UUID, bytes | None] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -13,32 +14,51 @@ from sqlmodel import Session, col, select
 from broker.crypto import Keys
 from broker.records.labelling import Label
 from broker.records.matching import Candidate, Match, grade, is_current, name_key, names_of
-from broker.records.models import SHARED, BlindedIdentifier, StoredResource
+from broker.records.models import SHARED, BlindedIdentifier, Patient, StoredResource
+from broker.records.nobody import NOBODY, nobody
 from broker.records.patients import open_vault
 from broker.records.release_reads import Opened, Row, open_rows
 from broker.records.tokens import id_token, identifier_token, person_token
-from broker.records.vault import Content, Vault
+from broker.records.vault import Content, Vault, unwrap
 
 #: More patients than this under one identifier or name are not opened: the match is ambiguous anyway.
 MAX_CANDIDATES = 5
 
 
 def _stored(session: Session, keys: Keys, token: bytes) -> list[tuple[UUID, StoredResource, Content]]:
-    """The resources that carry a blinded identifier, opened; at most one more than MAX_CANDIDATES."""
+    """The resources that carry a blinded identifier, opened; at most one more than MAX_CANDIDATES. One statement, whatever is found."""
     statement = (
-        select(StoredResource)
+        select(StoredResource, Patient)
         .join(
             BlindedIdentifier,
             (col(BlindedIdentifier.patient_key) == StoredResource.patient_key) & (col(BlindedIdentifier.id_token) == StoredResource.id_token),
         )
+        .join(Patient, col(Patient.patient_key) == StoredResource.patient_key)
         .where(BlindedIdentifier.token == token)
         .limit(MAX_CANDIDATES + 1)
     )
     found = []
-    for row in session.exec(statement):
-        content = open_vault(session, keys, row.patient_key).open_resource(row.type, row.id_token, row.version, row.body)
-        found.append((row.patient_key, row, content))
+    for row, whose in session.exec(statement):
+        vault = unwrap(keys, whose.patient_key, whose.wrapped_key, whose.fhir_id_sealed, whose.epoch)
+        found.append((row.patient_key, row, vault.open_resource(row.type, row.id_token, row.version, row.body)))
     return found
+
+
+#: About as much as a patient's own resource says.
+_NOBODY = (
+    b'{"resourceType":"Patient","id":"0","name":[{"family":"0","given":["0"]}],"birthDate":"1900-01-01","identifier":[{"value":"0"}]}'
+)
+
+
+@lru_cache(maxsize=4)
+def _sealed_nobody(keys: Keys) -> bytes:
+    return nobody(keys).seal_resource("Patient", NOBODY, 1, Content("0", (), _NOBODY))
+
+
+def _nobody_opened(keys: Keys) -> None:
+    """Do with nobody what is done with somebody who is found, so that the time of an answer does not tell which (B15)."""
+    sealed = _sealed_nobody(keys)
+    names_of(msgspec.json.decode(nobody(keys).open_resource("Patient", NOBODY, 1, sealed).body))
 
 
 def match(session: Session, keys: Keys, identifier: Mapping[str, Any] | None, name: str | None = None, birth_date: date | None = None) -> Match:
@@ -58,6 +78,8 @@ def match(session: Session, keys: Keys, identifier: Mapping[str, Any] | None, na
             if row.type == "Patient" and patient_key != SHARED:
                 patient = msgspec.json.decode(content.body)
                 candidates.append(Candidate(patient_key, content.id, names_of(patient), patient.get("birthDate"), is_current(patient), by_identifier))
+    if not candidates:
+        _nobody_opened(keys)
     return grade(candidates, name=name, birth_date=birth_date)
 
 

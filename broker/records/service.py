@@ -11,6 +11,7 @@ from broker.records.labelling import FREE_TEXT, IN_TEXT, LEVELS, UNCLASSIFIED, L
 from broker.records.lookup import all_of, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
+from broker.records.nobody import NOBODY, nobody
 from broker.records.patients import all_patients, bump_epoch, check_keys, find_patient, freeze, is_frozen, open_vault
 from broker.records.preparing import spoken
 from broker.records.relabelling import background as relabelling_background
@@ -35,6 +36,7 @@ __all__ = [
     "FREE_TEXT",
     "IN_TEXT",
     "LEVELS",
+    "NOBODY",
     "SHARED",
     "SHARED_TYPES",
     "UNCLASSIFIED",
@@ -70,6 +72,7 @@ __all__ = [
     "label_tokens",
     "labels_for",
     "match",
+    "nobody",
     "open_row",
     "open_rows",
     "open_vault",

@@ -292,21 +292,3 @@ def _tokens(keys: Keys, patient_key: UUID, labels: frozenset[str]) -> tuple[int,
 def pseudonym(key: bytes, recipient: str, kind: str, name: str) -> str:
     """The id of a resource as one recipient sees it: keyed, so that two recipients can't join theirs and none can go back."""
     return hmac.digest(key, f"pseudonym\x1f{recipient}\x1f{kind}\x1f{name}".encode(), "sha256")[:16].hex()
-
-
-_PATIENT_REFERRING = """
-SELECT r.patient_key FROM grant_patient m JOIN resource r ON r.patient_key = m.patient_key
-WHERE m.grant_id = %s AND r.links @> ARRAY[%s]::uuid[] LIMIT 1
-"""
-
-
-async def patient_of_resource(cursor: Cursor, keys: Keys, grant_id: UUID, resource_type: str, resource_id: str) -> UUID | None:
-    """Whose resource it is; for one of no patient, a patient of the grant whose resources refer to it. None: nobody's here."""
-    row = await records.read_one(cursor, keys, resource_type, resource_id)
-    if row is None:
-        return None
-    if row.patient_key != records.SHARED:
-        return row.patient_key
-    await cursor.execute(_PATIENT_REFERRING, (grant_id, row.id_token))
-    found = await cursor.fetchone()
-    return None if found is None else found[0]

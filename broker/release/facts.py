@@ -10,9 +10,13 @@ from broker.identity.access import ReleaseCaller
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, PatientFacts
 
 
-def facts_of(*, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UUID, consent: ConsentFacts, types: Sequence[str]) -> Facts:
-    """The document that policy judges. What is asked comes from the grant's approved terms, never from the client."""
-    member = patient_key in grant.members
+def facts_of(
+    *, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UUID, member: bool, consent: ConsentFacts, types: Sequence[str]
+) -> Facts:
+    """The document that policy judges. What is asked comes from the grant's approved terms, never from the client.
+
+    ``member``: whether there is such a patient, and in the grant.
+    """
     return Facts(
         question="release",
         at=at,

@@ -40,7 +40,7 @@ from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
 from broker.policy.service import INSERT_DECISION, LiveEngine, row_of
 from broker.records import service as records
-from broker.release import collect, consents, outcome, paging, query, recognition
+from broker.release import collect, consents, outcome, paging, query, recognition, whose
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.facts import facts_of
 from broker.release.plans import plan_of
@@ -149,8 +149,8 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
     claims = access.claims_of(parts.keys, parts.settings, ask.authorization, ask.proven)
     if isinstance(claims, NotAuthenticatedReason):
         return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
-    patient_key = await _patient_of(parts, ask, connection.cursor(binary=True), UUID(claims["grant"]))
-    seen = await behind_the_gate(parts, connection, claims, patient_key)
+    about = await whose.asked_about(connection, parts.keys, ask.wanted, UUID(claims["grant"]))
+    seen = await behind_the_gate(parts, connection, claims, about.patient_key)
     answer: Permitted | Refused | Refusal
     if isinstance(seen.caller, NotAuthenticatedReason):
         answer = Refusal(Kind.UNAUTHENTICATED, (seen.caller.code,))
@@ -159,10 +159,11 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
             answer = await judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
         except BrokerError as error:  # Something that the consents point to is not what was stored.
             answer = Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
-    if seen.vault is not None and isinstance(answer, Permitted | Refused):
-        await keep_decision(parts, seen.vault, answer.decision if isinstance(answer, Permitted) else answer.refusal.decision)
+    if isinstance(answer, Permitted | Refused):
+        vault = seen.vault or records.nobody(parts.keys)
+        await keep_decision(parts, vault, answer.decision if isinstance(answer, Permitted) else answer.refusal.decision)
     if isinstance(answer, Permitted):
-        return await _carried_out(parts, ask, connection, answer, send)
+        return await _carried_out(parts, ask, connection, answer, send, about.instead)
     if isinstance(answer, Refused):
         await record_and_open(connection, outcome.refused(answer.common, answer.refusal))
         return answer.refusal
@@ -187,6 +188,7 @@ class Seen:
     grant: applications.GrantRow | None
     vault: records.Vault | None
     residuals: tuple[Residual, ...]
+    patient_key: UUID  #: of the patient who is asked about, whether there is such a patient or not
     damaged: str = ""  #: code of the error, where grant, key or consent are not what was stored
 
 
@@ -204,33 +206,18 @@ async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str
         (_RESIDUALS, (patient_key, now)),
     )
     caller = access.caller_from(standing[0] if standing else None, claims, parts.settings)
-    grant_row, vault_row = grants[0] if grants else None, vaults[0] if vaults else None
+    asked, grant = patient_key or records.NOBODY, None
     try:
-        opened = None if vault_row is None or patient_key is None else records.unwrap(parts.keys, patient_key, *vault_row)
-        return Seen(
-            caller,
-            None if grant_row is None else applications.grant_from_row(grant_row, now),
-            opened,
-            () if opened is None else consent.residuals_from_rows(residuals, opened),
-        )
-    except BrokerError as error:
-        return Seen(caller, None, None, (), damaged=error.code)
+        grant = applications.grant_from_row(grants[0], now) if grants else None
+        opened = records.unwrap(parts.keys, asked, *vaults[0]) if vaults else None
+        return Seen(caller, grant, opened, () if opened is None else consent.residuals_from_rows(residuals, opened), asked)
+    except BrokerError as error:  # That something is wrong with a patient outside the grant would tell that there is one.
+        return Seen(caller, grant, None, (), asked, damaged=error.code if grant is None or asked in grant.members else "")
 
 
 async def record_and_open(connection: Connection, event: Event) -> None:
     """Record and let go of the gate."""
     await run(connection, (_EVENT, audit.event_row(event)), (COMMIT, ()))
-
-
-async def _patient_of(parts: Parts, ask: Ask, cursor: Cursor, grant_id: UUID) -> UUID | None:
-    """Whose data the call is about. A resource of no patient belongs to the call of a patient of the grant who refers to it."""
-    wanted = ask.wanted
-    if isinstance(wanted, Refusal):
-        return None
-    if wanted.patient is not None:
-        return parts.keys.patient_key(wanted.patient)
-    assert wanted.id is not None  # noqa: S101  (query.read gives one or the other)
-    return await collect.patient_of_resource(cursor, parts.keys, grant_id, wanted.types[0], wanted.id)
 
 
 async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: ReleaseCaller) -> Permitted | Refused:
@@ -255,22 +242,23 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
         return refused(Kind.UNAVAILABLE, seen.damaged)
     if grant is None:
         return refused(Kind.REFUSED, "grant.unknown")
-    if vault is None:
-        common = outcome.about(caller, patient=None, subject=None, recipient=grant.recipient.id)
-        return refused(Kind.REFUSED, "patient.unknown")
-    common = outcome.about(caller, patient=vault.patient_key, subject=vault.subject, recipient=grant.recipient.id)
+    # Nobody, and a patient outside the grant, are judged by the same steps: no consent is asked, and policy is.
+    known, vault = vault is not None, vault or records.nobody(parts.keys)
+    member = known and seen.patient_key in grant.members
+    subject = vault.subject
+    common = outcome.about(caller, patient=seen.patient_key if known else None, subject=subject if known else None, recipient=grant.recipient.id)
     at = clock.epoch(clock.now())
-    said = await consents.under_grant(cursor, parts.keys, vault, seen.residuals, grant, at)
+    said = await consents.under_grant(cursor, parts.keys, vault, seen.residuals if member else (), grant, at)
     # Of every type, whatever this call wants: staff are let go for the sake of what names them, and references for what they lead to.
-    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=vault.patient_key, consent=said.facts, types=())
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=seen.patient_key, member=member, consent=said.facts, types=())
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)
     reasons = tuple(reason.code for reason in decision.reasons)
     if decision.effect is Effect.UNAVAILABLE:
         return refused(Kind.UNAVAILABLE, *reasons, decision=decision)
-    if not decision.allow:
-        return refused(Kind.REFUSED, *reasons, decision=decision)
+    if not decision.allow or not member:  # Whatever policy says, nothing leaves of nobody, nor of a patient outside the grant.
+        return refused(Kind.REFUSED, *((known and reasons) or ("patient.unknown",)), decision=decision)
     try:
         plan = plan_of(decision)
     except PlanInvalid:
@@ -313,7 +301,7 @@ def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
     return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
 
 
-async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: Permitted, send: Sending) -> Refusal | None:
+async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: Permitted, send: Sending, instead: str) -> Refusal | None:
     release_id = audit.uuid7(clock.now())  # Begins with the time: the log's index of releases grows at its end.
     wanted = permitted.wanted
 
@@ -331,8 +319,8 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
         await record_and_open(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
         return Refusal(Kind.UNAVAILABLE, (page.reason,))
-    if ask.form in (Form.RESOURCE, Form.MATCH) and not page.resources:
-        await record_and_open(connection, outcome.failed(permitted.common, release_id, "resource.withheld-or-unknown"))
+    if instead or (ask.form in (Form.RESOURCE, Form.MATCH) and not page.resources):
+        await record_and_open(connection, outcome.failed(permitted.common, release_id, instead or "resource.withheld-or-unknown"))
         return Refusal(Kind.NOT_FOUND if ask.form is Form.RESOURCE else Kind.REFUSED, ("resource.withheld-or-unknown",))
     if ask.question is not None:
         ready = recognition.ready(ask.question, release_id, page.resources, page.items, page.held_back)
