@@ -45,9 +45,7 @@ def _stored(session: Session, keys: Keys, token: bytes) -> list[tuple[UUID, Stor
 
 
 #: About as much as a patient's own resource says.
-_NOBODY = (
-    b'{"resourceType":"Patient","id":"0","name":[{"family":"0","given":["0"]}],"birthDate":"1900-01-01","identifier":[{"value":"0"}]}'
-)
+_NOBODY = b'{"resourceType":"Patient","id":"0","name":[{"family":"0","given":["0"]}],"birthDate":"1900-01-01","identifier":[{"value":"0"}]}'
 
 
 @lru_cache(maxsize=4)

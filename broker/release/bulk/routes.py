@@ -210,7 +210,7 @@ def _manifest(request: Request, found: Finished) -> Response:
     for file in found.files:
         digest = f"sha-256={file.digest}"
         entry = {
-            "type": file.type,
+            "type": "Bundle" if file.kind == "deleted" else file.type,
             "url": f"{base}/{file.id}.ndjson",
             "count": file.resources,
             "extension": [{"url": DIGEST, "valueString": digest}] if new else {DIGEST: digest},

@@ -31,7 +31,7 @@ from broker.identity.access import NotAuthenticatedReason
 from broker.records import service as records
 from broker.release import collect, outcome, service
 from broker.release.answers import Form, Kind, Ready, Refusal
-from broker.release.bulk import orders, writing
+from broker.release.bulk import deleted, orders, writing
 from broker.release.bulk.asked import Asked
 from broker.release.bulk.storage import ObjectGone, storage_of
 from broker.release.delivery import CHUNK, TURNS
@@ -257,6 +257,11 @@ async def _opened(
         return Refusal(Kind.UNAVAILABLE, ("export.unreadable",), decision=permitted.decision), b""
     body = writing.unpacked(member)
     lines = body.split(b"\n")[:-1]
+    if file["kind"] == "deleted":
+        before = await deleted.given(connection, vault, permitted.bound.grant, permitted.bound.client)
+        if not deleted.holds(lines, before, file["type"]):
+            return Refusal(Kind.UNAVAILABLE, ("export.unreadable",), decision=permitted.decision), b""
+        return Ready(audit.uuid7(clock.now()), body, (), 0, digest(body)), member
     shown = vault.fhir_id
     if permitted.plan.pseudonymous:
         shown = collect.pseudonym(parts.keys.blinding, permitted.recipient, "Patient", vault.fhir_id)

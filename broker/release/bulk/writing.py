@@ -31,6 +31,7 @@ from broker.identity.access import NotAuthenticatedReason
 from broker.records import service as records
 from broker.release import collect, outcome, service
 from broker.release.answers import Form, Item, Kind, Refusal
+from broker.release.bulk import deleted
 from broker.release.bulk.asked import Asked, stamp
 from broker.release.bulk.storage import Storage, storage_of
 from broker.release.query import Wanted
@@ -264,6 +265,7 @@ async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
         await _settled(work, patient_key, "failed")
         return True
     segments = [("output", kind, *found) for kind, found in _by_type(page, work.asked.since, stamp(work.export["transaction_time"])).items()]
+    segments += await deleted.segments(connection, work.parts.keys, order, work.export, work.asked, page)
     sealed = [seal(vault.data_key, packed(lines)[1], associated(patient_key, work.id, where, kind)) for where, kind, lines, _ in segments]
     name = await work.storage.put(work.id, sealed) if work.storage.outside and sealed else None
     start, rows = 0, []
@@ -278,7 +280,7 @@ async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
     event = replace(
         permitted.common, type="release.prepared", outcome="permit",
         facts={
-            "sender": work.parts.settings.hospital, "items": sum(len(lines) for _, _, lines, _ in segments),
+            "sender": work.parts.settings.hospital, "items": sum(len(items) for _, _, _, items in segments),
             "held_back": page.held_back, "epoch": vault.epoch,
             "policy": permitted.decision.revision, "engine": permitted.decision.engine, "input": permitted.decision.input_hash,
             "plan": permitted.plan.fingerprint, "export": str(work.id),

@@ -403,6 +403,48 @@ def test_what_became_sensitive_after_it_was_prepared_does_not_leave(own):
     assert told(after) == told(own.singly())
 
 
+def test_what_was_given_and_is_gone_is_told_as_deleted(own, its):
+    """Bulk Data 2.2.2: only what this client got under this grant, and only what may not leave any more."""
+    _, first = own.done()
+    given = {(line["resourceType"], line["id"]) for line in own.lines(first)}
+    assert first["deleted"] == []
+    moment = first["transactionTime"]
+    (bundle,) = [json.loads(one) for one in demo_data.patients(clock.today()) if b'"p1002"' in one]
+    conditions = [entry["resource"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Condition"]
+    changed = next(one for one in conditions if ("Condition", one["id"]) in given)
+    changed["code"]["coding"].append({"system": "http://hl7.org/fhir/sid/icd-10", "code": "B20"})
+    never = {**changed, "id": "never-given"}
+    installation = own.story.installation
+    for one in (changed, never):
+        assert records.ingest_bundle(installation.database, installation.keys, json.dumps(one).encode()).accepted == 1
+
+    def deleted(exchange, query):
+        _, manifest = exchange.done(f"/fhir/$export?{query}")
+        assert not {(line["resourceType"], line["id"]) for line in exchange.lines(manifest)} & {("Condition", changed["id"])}
+        found = []
+        for one in manifest["deleted"]:
+            assert (one["type"], one["count"]) == ("Bundle", 1)
+            answer = exchange.get(one["url"])
+            assert answer.status_code == 200, answer.text
+            found += [json.loads(line) for line in answer.content.splitlines()]
+        return found
+
+    gone = [{"resourceType": "Bundle", "type": "transaction", "entry": [{"request": {"method": "DELETE", "url": f"Condition/{changed['id']}"}}]}]
+    assert deleted(own, f"_since={moment}") == gone
+    assert deleted(own, f"_since={moment}&_type=Condition&_elements=code") == gone
+    # Filters of the call are not what takes something back, nor is anything told that was not asked for.
+    assert deleted(own, f"_since={moment}&_type=Condition,Observation&_typeFilter=Observation?status=registered") == gone
+    assert deleted(own, f"_since={moment}&_type=Observation") == []
+    assert deleted(own, "_type=Condition") == []
+    # A grant under which it was not given hears nothing of it, and nobody but the client gets the file.
+    other = Exchange(own.story)
+    assert deleted(other, f"_since={moment}") == []
+    _, manifest = own.done(f"/fhir/$export?_since={moment}")
+    assert other.get(manifest["deleted"][0]["url"]).status_code == its.get(manifest["deleted"][0]["url"]).status_code == 404
+    withdraw(own, "p1002")
+    assert own.get(manifest["deleted"][0]["url"]).status_code == 404
+
+
 def test_a_grant_that_is_revoked_ends_it_all(own):
     _, manifest = own.done()
     own.story.person("deng.li").call("POST", f"/api/v1/applications/{own.number}/revoke", body={"reason": "a test"})
