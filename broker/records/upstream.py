@@ -201,7 +201,10 @@ def _alone(database: Database, name: str) -> Iterator[bool]:
     """Whether nobody else pulls from this server. The lock goes with its connection, so that a worker that is killed holds nothing."""
     with psycopg.connect(database.conninfo, autocommit=True) as connection:
         found = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", (_LOCK, name)).fetchone()
-        yield bool(found and found[0])
+        try:
+            yield bool(found and found[0])
+        finally:  # The server ends a closed connection, and its lock, a moment later; whoever comes next need not wait for that.
+            connection.execute("SELECT pg_advisory_unlock_all()")
 
 
 @dataclass(frozen=True)

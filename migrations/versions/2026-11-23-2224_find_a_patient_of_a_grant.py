@@ -5,8 +5,8 @@ A migration runs while the previous version still serves: the new index does all
 
 from alembic import op
 
-revision = "202611231752"
-down_revision = "202611231751"
+revision = "202611232224"
+down_revision = "202611232150"
 branch_labels = None
 depends_on = None
 
