@@ -18,73 +18,24 @@ from pathlib import Path
 
 import psycopg
 import pytest
-import sqlalchemy as sa
 
 from broker.audit import service
-from broker.audit.database_source import open_source
 from broker.audit.health import health
-from broker.audit.note import Verifier
-from broker.audit.sequencer import Sequencer
-from broker.audit.verify import verify
 from broker.audit.witness_policy import NO_WITNESSES
-from broker.crypto import load_keys
-from broker.database import Database, EmbeddedServer
+from broker.database import EmbeddedServer
 from broker.migrate import migrate
 from broker.settings import Settings
+from tests.attacks.crashing import AWAY, Dying, Log
 from tests.factories.audit import event
+from tests.fakes import system_calls
 from tests.fakes.dying_sequencer import PLACES
-
-ROOT = Path(__file__).resolve().parents[2]
 
 #: Kills at random moments, besides those at every named place.
 KILLS = int(os.environ.get("BROKER_TEST_KILLS", "10"))
 #: Kills between two looks of the checker, which reads the whole log.
 CHECKED_EVERY = 40
-
-
-#: How a database says that it is not there, or may not be written to.
-AWAY = (sa.exc.DBAPIError, psycopg.Error)
-
-
-class Log:
-    """One log, who writes to it, and what anybody has seen of it."""
-
-    def __init__(self, url, settings):
-        self.url, self.settings, self.keys = url, settings, load_keys(settings)
-        self.database = Database(url, "broker_web", pool=2)
-        self.sequencer = Sequencer(Database(url, "broker_log"), settings, self.keys)
-        self.verifier = Verifier.of(settings.log_origin, self.keys.log_signer)
-        self.acknowledged, self.seen = set(), []
-
-    def record(self, count=1):
-        """Events whose commit was acknowledged; each must be in the log for ever."""
-        with self.database.transaction() as session:
-            made = [service.record(session, event(facts={"number": number})) for number in range(count)]
-        self.acknowledged.update(made)
-
-    def record_until_refused(self, times, count):
-        for _ in range(times):
-            self.record(count)
-
-    def look(self):
-        with self.database.transaction() as session:
-            note = service.published_checkpoint(session)
-        if note is not None and note not in self.seen:
-            self.seen.append(note)
-
-    def check(self):
-        """Whole, one entry for each event, and a continuation of everything that was ever seen."""
-        self.look()
-        with open_source(self.database) as source:
-            report = verify(source, self.verifier, older=self.seen)
-        assert report.ok, report.finding
-        with psycopg.connect(self.url) as connection:
-            entries = dict(connection.execute("SELECT event_id, count(*) FROM log_entry GROUP BY 1").fetchall())
-            order = [row[0] for row in connection.execute("SELECT index FROM log_entry ORDER BY index")]
-        assert order == list(range(len(order)))
-        assert set(entries.values()) <= {1}
-        assert entries.keys() >= self.acknowledged
-        return report
+#: Kills at system calls. By default: at each that tells somebody something or leaves something behind, and a few of the others.
+CALLED = int(os.environ.get("BROKER_TEST_KILLS", "40"))
 
 
 @pytest.fixture
@@ -95,39 +46,28 @@ def log(database_url, test_settings):
 @pytest.mark.timeout(300 + KILLS)
 def test_a_sequencer_killed_anywhere_leaves_a_log_that_the_next_one_continues(log, tmp_path):
     chance = random.Random(20261123)
-    arguments = [sys.executable, "-m", "tests.fakes.dying_sequencer", log.url, str(log.settings.var)]
-    with subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as dying:
+    with Dying("tests.fakes.dying_sequencer", log.url, log.settings.var) as dying:
         # Those that are let live tell how long the work takes on this machine: kills fall anywhere in it. The first is slow.
         lasted = []
         for _ in range(4):
             log.record(5)
             began = time.monotonic()
-            dying.stdin.write("within 600\n")
-            dying.stdin.flush()
-            assert dying.stdout.readline() == "0\n"
+            assert dying.ended("within 600") == 0
             lasted.append(time.monotonic() - began)
         whole = min(lasted)
         places = [*PLACES, *(f"within {chance.uniform(0, whole):.5f}" for _ in range(KILLS))]
         died = 0
         for number, place in enumerate(places, 1):
             log.record(chance.choice([1, 3, 257]) if number <= len(PLACES) else chance.choice([1, 2, 5]))
-            dying.stdin.write(f"{place}\n")
-            dying.stdin.flush()
-            ended = int(dying.stdout.readline())
+            ended = dying.ended(place)
             died += ended == -9
             assert ended == -9 or place.startswith("within"), f"{place}: it did not die there"
             log.look()
             if number % CHECKED_EVERY == 0 or number <= len(PLACES):
-                # Recovery: whoever comes next. The dead one's lock is free as soon as PostgreSQL sees its socket closed.
-                until = time.monotonic() + 60
-                while log.sequencer.seal_once() == 0 and not _sealed(log):
-                    assert time.monotonic() < until, f"after {number} kills, {place}: the log stands still"
-                    time.sleep(0.02)
+                log.recover(f"{number} kills, {place}")
                 if number % CHECKED_EVERY == 0:
                     log.check()
-        dying.stdin.close()
-    while log.sequencer.seal_once() or not _sealed(log):
-        pass
+    log.recover("at the end")
     report = log.check()
     assert report.figures == {"unsigned": 0, "unsealed": 0}
     told = f"{died} kills in {len(places)} attempts; {report.size} entries, {len(log.seen)} checkpoints seen on the way\n"
@@ -135,10 +75,41 @@ def test_a_sequencer_killed_anywhere_leaves_a_log_that_the_next_one_continues(lo
     sys.stdout.write(told)
 
 
-def _sealed(log):
-    with psycopg.connect(log.url) as connection:
-        query = "SELECT s.size = (SELECT count(*) FROM audit_event) AND s.size = (SELECT max(size) FROM log_checkpoint) FROM log_state s"
-        return connection.execute(query).fetchone()[0]
+@pytest.mark.strace
+@pytest.mark.timeout(300 + CALLED)
+def test_a_sequencer_killed_at_any_system_call_leaves_a_log_that_the_next_one_continues(log, tmp_path):
+    """F-02: the calls of one sealing are counted, and then one sequencer dies at each of them, or as many as were asked for."""
+    if system_calls.hindrance() is not None:
+        pytest.skip(system_calls.hindrance())
+    with Dying("tests.fakes.dying_sequencer", log.url, log.settings.var) as dying:
+        log.record(300)
+        # The first makes folders and tiles; those that follow all take the same steps.
+        assert dying.ended("calls /dev/null") == 0
+        log.record(3)
+        assert dying.ended(f"calls {tmp_path / 'calls'}") == 0
+        calls = system_calls.counted(tmp_path / "calls")
+        assert calls["sendto"] > 10, "each statement is one of them"
+        assert calls["fsync"] > 0
+        assert calls["rename"] == 1
+        chance, died = random.Random(20261123), 0
+        points = system_calls.points(calls, chance)
+        telling = sum(call in system_calls.TELLING for call, _ in points)
+        for number in range(max(CALLED, telling)):
+            call, at = points[number % len(points)]
+            log.record(chance.choice([1, 2, 257]) if number % 10 == 0 else 1)
+            died += dying.ended(f"call {call} {at}") == -9
+            log.bury()
+            log.look()
+            if number % CHECKED_EVERY == CHECKED_EVERY - 1:
+                log.recover(f"{number} kills, {call} {at}")
+                log.check()
+    log.recover("at the end")
+    assert died > telling // 2
+    report = log.check()
+    assert report.figures == {"unsigned": 0, "unsealed": 0}
+    sys.stdout.write(
+        f"{died} kills at {len(points)} system calls, {telling} of which tell something; {report.size} entries, {len(log.seen)} checkpoints seen\n"
+    )
 
 
 def test_a_clock_that_is_set_back_and_forth_changes_no_order(log, set_clock):
@@ -253,7 +224,7 @@ def test_postgres_crashes_restarts_and_refuses_under_load(tmp_path):
                     )
                 writers.wait()
             until = time.monotonic() + 60
-            while not _sealed(log):
+            while not log.sealed():
                 log.sequencer.seal_once()
                 assert time.monotonic() < until
             report = log.check()
@@ -295,7 +266,7 @@ def test_a_full_disk_under_postgres_stops_recording_and_loses_nothing(tmp_path):
                 except AWAY:
                     assert time.monotonic() < until
                     time.sleep(0.2)
-            while not _sealed(log):
+            while not log.sealed():
                 log.sequencer.seal_once()
             assert log.check().size >= 60
             log.database.dispose()

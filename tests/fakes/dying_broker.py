@@ -1,6 +1,7 @@
-"""A broker that kills itself, with SIGKILL, at a named place of a release. Run as a program by the crash tests: ``PORT PLACE``.
+"""Brokers that kill themselves, with SIGKILL, at a named place of a release. Run as a program; a line ``PORT PLACE`` comes in for each.
 
-The product knows nothing of this: the places are wrapped from outside, and everything else is the broker as it serves.
+Each is a fork of this process, which prints its number. The line after that, ``surely`` or ``perhaps``, asks how it ended: whoever does not die
+by itself is killed. The product knows nothing of this: the places are wrapped from outside, and everything else is the broker as it serves.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 
 import uvicorn
+from fastapi import FastAPI
 
 from broker.app import create_app, open_installation
 from broker.cli.serve import UnbufferedProtocol
@@ -90,11 +92,11 @@ def arm(place: str) -> None:
         setattr(module, function, _wrapped(getattr(module, function), when))
 
 
-def main() -> None:
-    port, place = int(sys.argv[1]), sys.argv[2]
-    app = create_app(open_installation(settings()), sequencer=False, work=False)
+def serve(app: FastAPI, port: int, place: str) -> None:
     config = uvicorn.Config(app, host="127.0.0.1", port=port, http=UnbufferedProtocol, log_level="warning", lifespan="on")
-    if not place.startswith("within"):
+    if place == "nowhere":
+        pass  # It is killed from outside.
+    elif not place.startswith("within"):
         arm(place)
     else:
         # The clock starts with the first request, so that the kill falls into it.
@@ -106,6 +108,42 @@ def main() -> None:
 
         routes.GatedAnswer.__call__ = armed
     uvicorn.Server(config).run()
+
+
+def ended(child: int, patience: float) -> int:
+    """How a child ended, or its number where it lived so many seconds longer; then it is killed."""
+    until = time.monotonic() + patience
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return child
+        time.sleep(0.01)
+
+
+def tell(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    installation = open_installation(settings())
+    app = create_app(installation, sequencer=False, work=False)
+    # What is forked off must share nothing that is alive: no connection, no thread.
+    installation.database.dispose()
+    if threading.active_count() != 1:
+        raise RuntimeError("a fork would lose threads")
+    for line in sys.stdin:
+        port, place = line.strip().split(" ", 1)
+        child = os.fork()
+        if child == 0:
+            serve(app, int(port), place)
+            os._exit(0)
+        tell(child)
+        tell(ended(child, 60 if sys.stdin.readline().strip() == "surely" else 0))
 
 
 if __name__ == "__main__":

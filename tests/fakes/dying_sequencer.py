@@ -1,7 +1,7 @@
 """Sequencers that are killed, with SIGKILL, at a named place or moment of their work. Run as a program: ``URL VAR``; a place a line comes in.
 
 Each is a fork of this process, so that thousands of kills take minutes: for each line it prints how the child ended. The product knows nothing of
-this: the places are wrapped from outside.
+this: the places are wrapped from outside. ``calls FILE`` writes which system calls the work takes, ``call NAME NUMBER`` kills at one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from broker.audit.sequencer import SeenCheckpoint, Sequencer
 from broker.crypto import load_keys
 from broker.database import Database
 from broker.settings import Settings
+from tests.fakes.system_calls import Tracer, counting, killing
 
 #: Place → what is wrapped. The order is that of the work.
 FUNCTIONS = {
@@ -40,6 +41,9 @@ def die() -> None:
 def arm(place: str) -> None:
     """Die at this place of the next work; ``within SECONDS``: after so long."""
     when, name = place.split(" ", 1)
+    if when in {"call", "calls"}:
+        os.kill(os.getpid(), signal.SIGSTOP)  # Until strace is there.
+        return
     if when == "within":
         signal.signal(signal.SIGALRM, lambda *_: die())
         signal.setitimer(signal.ITIMER_REAL, max(float(name), 1e-6))
@@ -57,6 +61,23 @@ def arm(place: str) -> None:
     setattr(owner, attribute, wrapped)
 
 
+def traced(child: int, place: str) -> Tracer | None:
+    """Attach strace to a child that stopped itself for that; None where the place asks for none."""
+    match place.split(" "):
+        case ["calls", file]:
+            stopped = counting
+            arguments = (Path(file),)
+        case ["call", name, number]:
+            stopped = killing
+            arguments = (name, int(number))
+        case _:
+            return None
+    os.waitpid(child, os.WUNTRACED)
+    tracer = stopped(child, *arguments)
+    os.kill(child, signal.SIGCONT)
+    return tracer
+
+
 def main() -> None:
     url, var = sys.argv[1:]
     settings = Settings(var=Path(var))
@@ -71,7 +92,10 @@ def main() -> None:
             while not sequencer.seal_once() and time.monotonic() < until:
                 pass
             os._exit(0)
+        tracer = traced(child, line.strip())
         _, status = os.waitpid(child, 0)
+        if tracer is not None:
+            tracer.end()
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
 

@@ -22,6 +22,7 @@ NEEDS = {
     "peers": "the log's outside verifiers: install Go, then `make peers`",
     "synthea": "the Synthea patients in ../shared/data",
     "browser": "a Chromium",
+    "strace": "strace, and leave to trace processes (ptrace)",
     "keycloak": "a real hospital login: install Java 17 and Maven, then `make keycloak`",
     "node": "openid-client from npm: install Node 20 with npm",
 }
