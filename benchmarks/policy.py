@@ -46,8 +46,8 @@ ONE_CLASS = Facts(
     grant=GrantFacts("grant", "SA-2026-000001", "active", NOW - DAY, NOW + DAY, approved_by=2),
     recipient=RecipientFacts("shengli", "hospital", "external", "active", agreement_until=NOW + 90 * DAY, key_registered=True),
     requester=RequesterFacts("person", ("applicant",)),
-    patient=PatientFacts("key", "certain", in_grant=True),
-    consent=ConsentFacts("permit", consents=("consent",), epoch=3),
+    patient=PatientFacts("key", "certain", in_grant=True, age="adult"),
+    consent=ConsentFacts("permit", consents=("consent",), epoch=3, givers=("patient",)),
     caller=CallerFacts("client", "shengli", "active", "grant", "TREAT", ("*",)),
 )
 

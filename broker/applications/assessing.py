@@ -18,6 +18,7 @@ from broker.applications.means import Means
 from broker.applications.models import Application, Assessment, PatientAssessment
 from broker.applications.terms import Terms, day_end
 from broker.errors import Problem
+from broker.fhir.ages import age_class
 from broker.identity.models import Client, Organization, Person
 from broker.policy import service as policy
 from broker.policy.decision import Decision, Effect
@@ -78,6 +79,8 @@ def judge(
     registered = workforce.facts(session, application.requester_id, lineage, at)
     judged = []
     for patient_key in patients:
+        vault = records.open_vault(session, means.keys, patient_key)
+        age = age_class(records.born(session, means.keys, vault), at.date())
         consent = means.consent_facts(session, patient_key, terms.recipient, terms.purpose, at, requester=application.requester_id)
         facts = Facts(
             question="assess",
@@ -86,7 +89,7 @@ def judge(
             grant=grant,
             recipient=recipient,
             requester=requester,
-            patient=PatientFacts(key=patient_key.hex, match="certain"),
+            patient=PatientFacts(key=patient_key.hex, match="certain", age=age),
             consent=consent,
             workforce=registered,
         )

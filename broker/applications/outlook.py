@@ -48,7 +48,7 @@ def outlook(session: Session, means: Means, person: UUID, ref: str) -> Decision 
             ),
             recipient=assessing.recipient_facts(session, terms.recipient),
             requester=assessing.requester_facts(session, application.requester_id),
-            patient=PatientFacts(key=NOBODY.hex, match="certain"),
+            patient=PatientFacts(key=NOBODY.hex, match="certain", age="adult"),
             consent=ConsentFacts(base="permit"),
         )
     )

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from broker.errors import Problem
+from broker.fhir.ages import CHILD
 
-#: Under this age a guardian decides (PIPL 31).
-CHILD = 14
 #: In which capacity somebody answers.
 SELF, GUARDIAN = "self", "guardian"
 #: Why a guardian answers for somebody who is no child.
@@ -41,18 +40,6 @@ class Scope:
     data: frozenset[str]
     sensitive: frozenset[str]
     until: date
-
-
-def age(born: str | None, today: date) -> int | None:
-    """Full years, taking the youngest that an incomplete birth date allows; None if it can't be told."""
-    if not born:
-        return None
-    parts = born.split("-")
-    try:
-        year, month, day = int(parts[0]), int(parts[1]) if len(parts) > 1 else 12, int(parts[2]) if len(parts) > 2 else 31
-    except ValueError:
-        return None
-    return today.year - year - ((today.month, today.day) < (month, day))
 
 
 def who_may_answer(answerer: Answerer, years: int | None, evidence: frozenset[str]) -> list[Problem]:

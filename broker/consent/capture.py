@@ -28,6 +28,7 @@ from broker.consent.whose import known_patient
 from broker.consent.wording import Wording, consent_of
 from broker.crypto import Keys
 from broker.errors import Problem
+from broker.fhir.ages import full_years
 from broker.identity import service as identity
 from broker.records import service as records
 from broker.settings import Settings
@@ -141,7 +142,7 @@ def take(session: Session, keys: Keys, settings: Settings, answer: Answer, wordi
     found = [
         *([Problem("/version", "notice-retired", "A newer version of this notice is in use.")] if wanted.retired_at is not None else []),
         *wording.problems(answer.scope),
-        *asking_rules.who_may_answer(answer.answerer, asking_rules.age(_born(session, keys, vault), clock.today()), kinds),
+        *asking_rules.who_may_answer(answer.answerer, full_years(records.born(session, keys, vault), clock.today()), kinds),
         *asking_rules.what_is_missing(wanted.content["kinds"], answer.separate, needed, kinds, given=answer.given),
     ]
     if answer.scope.until <= clock.today():
@@ -155,7 +156,8 @@ def take(session: Session, keys: Keys, settings: Settings, answer: Answer, wordi
     filed = None
     if answer.given or answer.denies:
         given = consent_of(answer.scope, wording, patient=vault.fhir_id, given=answer.given, notice=(wanted.name, wanted.version), asking=name,
-                           now=clock.now(), hospital=settings.hospital, answerer=answer.answerer, guardian=answer.name)  # fmt: skip
+                           now=clock.now(), hospital=settings.hospital, answerer=answer.answerer, guardian=answer.name,
+                           separate=answer.separate)  # fmt: skip
         filed = file(session, keys, given, raw=orjson.dumps(given), actor=actor)
     record = {
         "scope": {**vars_of(answer.scope)}, "retention_days": answer.retention_days, "separate": sorted(answer.separate), "language": answer.language,
@@ -209,12 +211,6 @@ def vars_of(scope: Scope) -> dict[str, Any]:
         "sensitive": sorted(scope.sensitive),
         "until": scope.until.isoformat(),
     }
-
-
-def _born(session: Session, keys: Keys, vault: records.Vault) -> str | None:
-    body = records.resource_of(session, keys, "Patient", vault.fhir_id)
-    born = None if body is None else orjson.loads(body).get("birthDate")
-    return born if isinstance(born, str) else None
 
 
 def _not_too_soon(session: Session, patient_key: UUID, token: bytes, settings: Settings, *, by_patient: bool) -> None:

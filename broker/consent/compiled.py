@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from broker.consent.givers import GIVERS, SEPARATE, UNKNOWN
 from broker.consent.times import Span
 from broker.consent.values import OPEN, Classes, Conditions, Datum, Effect, Meaning, Provision, Scope, Statement
 
@@ -21,6 +22,8 @@ class Residual:
     span: Span
     provisions: tuple[Provision, ...]
     readable: bool = True
+    giver: str = UNKNOWN
+    separate: frozenset[str] = frozenset()
 
     @classmethod
     def unreadable(cls, consent: str, version: int = 0) -> Residual:
@@ -36,7 +39,11 @@ class Residual:
             provisions = tuple(_provision(one) for one in value["rules"])
             if not provisions or any(one.number != index or (one.parent is not None and one.parent >= index) for index, one in enumerate(provisions)):
                 return cls.unreadable(consent, version)
-            return cls(consent, version, Scope(value["scope"]), _span(value["span"]), provisions)
+            # What was filed before these were kept says neither, and no more is taken from it than what it says.
+            giver = value.get("giver")
+            said = frozenset(SEPARATE) & {one for one in value.get("separate", ()) if isinstance(one, str)}
+            return cls(consent, version, Scope(value["scope"]), _span(value["span"]), provisions,
+                       giver=giver if giver in GIVERS else UNKNOWN, separate=said)  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls.unreadable(consent, version)
 
@@ -44,7 +51,10 @@ class Residual:
         """The rules as JSON: codes, references and epoch seconds; no names, no text, nothing of who the patient is."""
         if not self.readable:
             return {"format": FORMAT}  # Without rules it is read back as one that is not understood.
-        return {"format": FORMAT, "scope": self.scope, "span": [self.span.start, self.span.end], "rules": [_written(one) for one in self.provisions]}
+        return {
+            "format": FORMAT, "scope": self.scope, "span": [self.span.start, self.span.end], "rules": [_written(one) for one in self.provisions],
+            "giver": self.giver, "separate": sorted(self.separate),
+        }  # fmt: skip
 
     @property
     def statement(self) -> Statement:
@@ -56,7 +66,7 @@ def compile_statement(statement: Statement, consent: str, version: int) -> Resid
     """The residual of a consent that is filed as ``consent``. One that can't be enforced gives one that denies."""
     if statement.unenforceable or not statement.active:
         return Residual.unreadable(consent, version)
-    return Residual(consent, version, statement.scope, statement.span, statement.provisions)
+    return Residual(consent, version, statement.scope, statement.span, statement.provisions, giver=statement.giver, separate=statement.separate)
 
 
 _SETS = ("actors", "actions", "purposes", "labels", "codes")

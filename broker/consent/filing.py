@@ -7,7 +7,7 @@ one transaction. After it has committed no release is decided on what was true b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
+from broker.consent import givers
 from broker.consent.compiled import Residual, compile_statement
 from broker.consent.enforceability import Report, examine
 from broker.consent.errors import KeyReused, NoSuchConsent, NotEnforceable, Superseded, UnknownPatient
@@ -73,6 +74,7 @@ def file(
     that names it, takes its place. ``request_key`` (Idempotency-Key) makes a repeated request the same one.
     """
     report = examined(session, keys, consent)
+    statement = replace(report.statement, giver=givers.giver(consent, partial(_related, session, keys, report.patient)))
     if not report.enforceable:
         raise NotEnforceable(report)
     patient_key = _patient(session, keys, report.patient or {})
@@ -87,7 +89,7 @@ def file(
         return Filed(before.id, 1, report, again=True)
     older = _replaced(session, keys, patient_key, report.statement)
     now, name = clock.now(), uuid4()
-    residual = orjson.dumps(compile_statement(report.statement, str(name), 1).to_json())
+    residual = orjson.dumps(compile_statement(statement, str(name), 1).to_json())
     issued = report.statement.issued
     row = Consent(
         patient_key=patient_key,
@@ -210,6 +212,17 @@ def _organization(session: Session, reference: str) -> bool:
         return kind == "Organization" and identity.organization(session, name) is not None
     except UnknownOrganization:
         return False
+
+
+def _related(session: Session, keys: Keys, patient: Mapping[str, Any] | None, reference: str) -> Mapping[str, Any] | None:
+    """A stored RelatedPerson of this patient."""
+    kind, _, name = reference.rpartition("/")
+    try:
+        raw = records.resource_of(session, keys, "RelatedPerson", name) if kind == "RelatedPerson" else None
+    except records.RecordUnreadable:  # Of somebody whose key was destroyed.
+        raw = None
+    person = None if raw is None else orjson.loads(raw)
+    return person if person is not None and patient is not None and person.get("patient", {}).get("reference") == patient.get("reference") else None
 
 
 def _patient(session: Session, keys: Keys, reference: Mapping[str, Any]) -> UUID:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from broker.consent import codes, times
+from broker.consent import codes, givers, times
 from broker.consent.dialects import Detected, Dialect, detect
 from broker.consent.findings import Finding, Outcome
 from broker.consent.provisions import Deniable, ProvisionReader, Report, Resolve, codings
@@ -102,6 +102,8 @@ def read(
         issued=issued,
         identifiers=tokens(consent.get("identifier")),
         replaces=_replaces(consent),
+        giver=givers.giver(consent),
+        separate=givers.separate(consent),
     )
     return Reading(detected, statement, findings, patient if isinstance(patient, Mapping) else None)
 

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from broker.consent.codes import CONFIDENTIALITY, SENSITIVITY
 from broker.consent.compiled import Residual, compile_statement
+from broker.consent.givers import UNKNOWN
 from broker.consent.rules import below, combine, judge, labels_of, speaks, suits_resource, suits_use
 from broker.consent.values import UNCLASSIFIED, Anchors, Conditions, Effect, Meaning, Provision, Reason, ResourceFacts, Use, Verdict
 from broker.policy.facts import ConsentFacts
@@ -42,6 +43,8 @@ class Applicable:
     consent: str
     readable: bool
     provisions: tuple[Provision, ...]
+    giver: str = UNKNOWN
+    separate: frozenset[str] = frozenset()
 
     @property
     def surely_denied_from(self) -> int:
@@ -82,7 +85,7 @@ def applicable(residuals: Iterable[Residual], use: Use) -> tuple[Applicable, ...
                 if (one.depth <= 1 or one.parent in numbers) and suits_use(one, use):
                     numbers.add(one.number)
                     kept.append(one)
-            found.append(Applicable(residual.consent, residual.readable, tuple(kept)))
+            found.append(Applicable(residual.consent, residual.readable, tuple(kept), residual.giver, residual.separate))
     return tuple(found)
 
 
@@ -199,6 +202,8 @@ class Base:
     unenforceable: bool  #: a consent that speaks could not be read
     consents: tuple[str, ...]  #: those that speak
     valid_until: int | None  #: the last second for which this answer surely holds
+    givers: tuple[str, ...] = ()  #: who gave those that can permit something
+    separate: tuple[str, ...] = ()  #: the separate consents that each of them says
 
 
 def evaluate_base(residuals: Sequence[Residual], use: Use) -> Base:
@@ -211,7 +216,12 @@ def evaluate_base(residuals: Sequence[Residual], use: Use) -> Base:
     refused = any(one.denies_all for one in speaking)
     effect = Effect.DENY if refused else Effect.PERMIT if any(one.may_permit for one in speaking) else Effect.SILENT
     unenforceable = any(not one.readable for one in speaking)
-    return Base(effect, refused, unenforceable, tuple(sorted(one.consent for one in speaking)), _holds_until(residuals, use.at))
+    permitting = [one for one in speaking if one.may_permit]
+    separate = frozenset.intersection(*(one.separate for one in permitting)) if permitting else ()
+    return Base(
+        effect, refused, unenforceable, tuple(sorted(one.consent for one in speaking)), _holds_until(residuals, use.at),
+        tuple(sorted({one.giver for one in permitting})), tuple(sorted(separate)),
+    )  # fmt: skip
 
 
 def _holds_until(residuals: Sequence[Residual], at: int) -> int | None:
@@ -231,6 +241,8 @@ def facts_for(residuals: Sequence[Residual], use: Use, epoch: int) -> ConsentFac
         epoch=epoch,
         consents=base.consents,
         valid_until=base.valid_until,
+        givers=base.givers,
+        separate=base.separate,
     )
 
 

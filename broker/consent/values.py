@@ -198,3 +198,5 @@ class Statement:
     issued: Span = OPEN  #: Consent.dateTime: the seconds that it may mean; open where it is not given
     identifiers: frozenset[str] = frozenset()  #: ``system|value``
     replaces: frozenset[str] = frozenset()  #: ``Consent/id`` that it names as replaced
+    giver: str = "unknown"  #: who gave it (``givers``)
+    separate: frozenset[str] = frozenset()  #: the separate consents that it says (``givers``)

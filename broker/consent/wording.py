@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from broker.consent.asking_rules import SELF, Answerer, Scope
+from broker.consent import givers
+from broker.consent.asking_rules import NO_CAPACITY, SELF, Answerer, Scope
 from broker.consent.codes import SENSITIVITY
 from broker.consent.labelled import ASSIGNED
 from broker.errors import Problem
@@ -51,7 +52,7 @@ class Wording:
 
 def consent_of(
     scope: Scope, wording: Wording, *, patient: str, given: bool, notice: tuple[str, int], asking: UUID, now: datetime, hospital: str,
-    answerer: Answerer, guardian: str = "",
+    answerer: Answerer, guardian: str = "", separate: Iterable[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """The FHIR R4 Consent: a typed root with recipient, purpose, types and end; topics that were not agreed to are denied below it.
 
@@ -78,10 +79,12 @@ def consent_of(
             bounds = {name: provision[name] for name in ("actor", "purpose")}
             codes = [{"system": f"{_SYSTEM}v3-ActCode", "code": code} for code in withheld]
             provision["provision"] = [{"type": "deny", **bounds, "securityLabel": codes}]
-    performer = {"reference": f"Patient/{patient}"} if answerer.capacity == SELF else {"type": "RelatedPerson", "display": guardian or "guardian"}
+    own = answerer.capacity == SELF
+    performer = {"reference": f"Patient/{patient}"} if own else {"reference": "#guardian", "type": "RelatedPerson", "display": guardian or "guardian"}
     return {
         "resourceType": "Consent",
         "status": "active",
+        **({} if own else {"contained": [_guardian(patient, answerer)]}),
         "scope": {"coding": [{"system": f"{_SYSTEM}consentscope", "code": "patient-privacy"}]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
         "identifier": [{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{asking}"}],
@@ -89,6 +92,16 @@ def consent_of(
         "dateTime": now.isoformat(timespec="seconds"),
         "performer": [performer],
         "organization": [{"reference": f"Organization/{hospital}"}],
-        "policy": [{"uri": f"urn:broker:notice:{notice[0]}:{notice[1]}"}],
+        "policy": [{"uri": f"urn:broker:notice:{notice[0]}:{notice[1]}"}, *({"uri": givers.SEPARATE_URI + one} for one in sorted(separate))],
         "provision": provision,
     }
+
+
+def _guardian(patient: str, answerer: Answerer) -> dict[str, Any]:
+    """The guardian as the consent names them: the relationship in the words of the form, and for whom they may answer."""
+    coding = [
+        {"system": givers.ROLE_CODE, "code": "GUARD"},
+        {"system": givers.OF_WHOM, "code": answerer.reason if answerer.reason == NO_CAPACITY else "child"},
+    ]
+    relationship = {"coding": coding, **({"text": answerer.relationship} if answerer.relationship else {})}
+    return {"resourceType": "RelatedPerson", "id": "guardian", "patient": {"reference": f"Patient/{patient}"}, "relationship": [relationship]}

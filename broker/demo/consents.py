@@ -8,8 +8,13 @@ from typing import Any
 _SYSTEM = "http://terminology.hl7.org/CodeSystem/"
 
 
-def sharing_consent(patient_id: str, recipient: str, *, purpose: str = "TREAT", without: tuple[str, ...] = (), at: datetime) -> dict[str, Any]:
-    """The patient lets one organisation have the record for one purpose, for a year, without the named sensitive topics."""
+def sharing_consent(
+    patient_id: str, recipient: str, *, purpose: str = "TREAT", without: tuple[str, ...] = (), at: datetime, by_guardian: bool = False
+) -> dict[str, Any]:
+    """The patient lets one organisation have the record for one purpose, for a year, without the named sensitive topics.
+
+    ``by_guardian``: the patient is a child, and the mother signs, separately for what is sensitive (PIPL 29, 31).
+    """
     day = at.astimezone(UTC)
     provision: dict[str, Any] = {
         "type": "permit",
@@ -32,9 +37,12 @@ def sharing_consent(patient_id: str, recipient: str, *, purpose: str = "TREAT", 
         "identifier": [{"system": "https://hospital.example/fhir/sid/consent", "value": f"{patient_id}-{recipient}-{int(at.timestamp())}"}],
         "patient": {"reference": f"Patient/{patient_id}"},
         "dateTime": day.isoformat(timespec="seconds"),
-        "performer": [{"reference": f"Patient/{patient_id}"}],
+        "performer": [{"reference": "#mother"} if by_guardian else {"reference": f"Patient/{patient_id}"}],
         "organization": [{"reference": "Organization/renhe"}],
-        "policy": [{"uri": "http://www.npc.gov.cn/npc/c2/c30834/202108/t20210820_313088.html"}],
+        "policy": [
+            {"uri": "http://www.npc.gov.cn/npc/c2/c30834/202108/t20210820_313088.html"},
+            *({"uri": f"urn:broker:separate-consent:{one}"} for one in ("other-processor", "sensitive")),
+        ],
         "sourceReference": {"reference": "#evidence"},
         "contained": [
             {
@@ -42,10 +50,16 @@ def sharing_consent(patient_id: str, recipient: str, *, purpose: str = "TREAT", 
                 "id": "evidence",
                 "status": "current",
                 "content": [{"attachment": {"contentType": "application/pdf", "title": "signed consent form"}}],
-            }
+            },
+            *([_mother(patient_id)] if by_guardian else []),
         ],
         "provision": provision,
     }
+
+
+def _mother(patient_id: str) -> dict[str, Any]:
+    relationship = [{"coding": [{"system": f"{_SYSTEM}v3-RoleCode", "code": "MTH"}]}]
+    return {"resourceType": "RelatedPerson", "id": "mother", "patient": {"reference": f"Patient/{patient_id}"}, "relationship": relationship}
 
 
 def filing(consent: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from broker.audit.verify import verify
 from broker.demo.client import PersonClient, SystemClient, Unexpected, expect
 from broker.demo.consents import evidence, filing, revocation, sharing_consent
 from broker.demo.seed import Cast
+from broker.fhir.ages import age_class
 from broker.records import service as records
 
 TREATMENT = [
@@ -148,11 +149,15 @@ class Story:
 
     def file_consent(self, patient_id: str, recipient: str, *, without: tuple[str, ...] = (), purpose: str = "TREAT") -> str:
         """File a consent as the information manager; its id."""
-        consent = sharing_consent(patient_id, recipient, purpose=purpose, without=without, at=clock.now())
+        consent = sharing_consent(patient_id, recipient, purpose=purpose, without=without, at=clock.now(), by_guardian=self.is_child(patient_id))
         answer = self.person("information_manager").call(
             "POST", "/fhir/Consent/$fileConsent", expected=201, body=filing(consent, evidence(patient_id))
         )
         return str(answer.headers["location"].rstrip("/").split("/_history/")[0].rsplit("/", 1)[1])
+
+    def is_child(self, patient_id: str) -> bool:
+        """Whether a parent or guardian answers for the patient (PIPL 31)."""
+        return age_class(self.cast.patients[patient_id].birth_date, clock.today()) == "under_14"
 
     def apply(self, applicant: str, recipient: str, patient_id: str, purpose: str, basis: str, data: list[dict[str, Any]]) -> dict[str, Any]:
         """Draft and submit an application; as it stands then."""

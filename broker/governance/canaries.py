@@ -52,8 +52,8 @@ def good(policies: PolicySet, purpose: str, kind: str, relationship: str) -> Fac
         grant=GrantFacts("canary", "canary", "active", at - 60, at + 1800, approved_by=2),
         recipient=RecipientFacts("canary", kind, relationship, "active", agreement_until=at + _DAY, key_registered=True),
         requester=RequesterFacts("canary", ("applicant",)),
-        patient=PatientFacts("canary", "certain", in_grant=True),
-        consent=ConsentFacts("permit", consents=("canary",)),
+        patient=PatientFacts("canary", "certain", in_grant=True, age="adult"),
+        consent=ConsentFacts("permit", consents=("canary",), givers=("patient",)),
         caller=CallerFacts("canary", "canary", "active", "canary", purpose, ("*",)),
         workforce=WorkforceFacts(held=tuple(sorted(data["workforce"]))),
     )  # fmt: skip

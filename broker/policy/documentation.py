@@ -111,6 +111,7 @@ def _tables(policies: PolicySet) -> Iterator[str]:
         overrides = "yes" if row["overrides_refusal"] else "no"
         yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {overrides} |"
     yield from _implied(data["implied_consent"])
+    yield from _minors(data["minors"])
 
 
 def _implied(implied: Mapping[str, Any]) -> Iterator[str]:
@@ -122,6 +123,13 @@ def _implied(implied: Mapping[str, Any]) -> Iterator[str]:
         held = [f"{table}: {key}" for table in ("relationships", "kinds", "organizations") for key, name in implied[table].items() if name == code]
         uri = row["uri"].rsplit("/", 1)[-1]
         yield f"| `{code}` | {row['name']['zh']} | `{uri}` | {', '.join(row['purposes']) or 'none'} | {', '.join(held) or '—'} |"
+
+
+def _minors(minors: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## Children under 14\n"
+    yield f"{minors['law']}. Whoever's age nobody knows counts as a child. Whose consent carries a release: the rule `minors` above. Besides, the"
+    codes = ", ".join(f"`{each['code']}`" for each in minors["obligations"])
+    yield f"recipient must {codes}, and keeps what was released for {minors['retention_days']} days at most, however much longer a profile allows."
 
 
 def _qualifications(data: Mapping[str, Any]) -> Iterator[str]:

@@ -107,6 +107,7 @@ class PatientFacts:
     key: str  #: Blinded key in hex.
     match: str  #: certain, probable, possible, none. Data leave on ``certain`` alone.
     in_grant: bool = False
+    age: str = "unknown"  #: under_14, 14_to_17, adult or unknown, at this moment (``fhir.ages``); never the birth date.
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,10 @@ class ConsentFacts:
     epoch: int = 0
     consents: tuple[str, ...] = ()
     valid_until: int | None = None  #: Nearest moment at which this answer may change.
+    #: Who gave the consents that permit something here: patient, guardian (of a child), guardian-no-capacity, unknown; sorted.
+    givers: tuple[str, ...] = ()
+    #: Which separate consents (PIPL 23, 29, 39) each of them says: sensitive, other-processor, abroad; sorted.
+    separate: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from broker.records.matching import Candidate, Match, grade, is_current, name_ke
 from broker.records.models import SHARED, BlindedIdentifier, Patient, StoredResource
 from broker.records.nobody import NOBODY, nobody
 from broker.records.patients import open_vault
-from broker.records.release_reads import Opened, Row, open_rows
+from broker.records.release_reads import Opened, Row, birth_date, open_rows
 from broker.records.tokens import id_token, identifier_token, person_token
 from broker.records.vault import Content, Vault, unwrap
 
@@ -107,6 +107,12 @@ def resource_of(session: Session, keys: Keys, resource_type: str, resource_id: s
         return None
     row = rows[0]
     return open_vault(session, keys, row.patient_key).open_resource(row.type, row.id_token, row.version, row.body).body
+
+
+def born(session: Session, keys: Keys, vault: Vault) -> str | None:
+    """The birth date of a vault's patient as it stands in their Patient resource; None where it is not said."""
+    body = resource_of(session, keys, "Patient", vault.fhir_id)
+    return None if body is None else birth_date(body)
 
 
 def all_of(session: Session, vault: Vault, most: int) -> tuple[list[Opened], bool]:

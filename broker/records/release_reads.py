@@ -6,16 +6,18 @@ whether the caller may read: that is decided before (``release``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from broker.crypto import Keys
 from broker.fhir import definitions
+from broker.fhir.ages import Age, age_class
 from broker.records.labelling import IN_TEXT
 from broker.records.models import SHARED
 from broker.records.tokens import id_token, label_tokens
@@ -34,6 +36,15 @@ class Window(NamedTuple):
 
     start: datetime | None = None
     end: datetime | None = None
+
+
+class _Born(msgspec.Struct):
+    """What is read of a Patient to tell an age."""
+
+    birthDate: str | None = None  # noqa: N815  (FHIR's name)
+
+
+_DECODE_BORN = msgspec.json.Decoder(_Born).decode
 
 
 class Row(NamedTuple):
@@ -74,6 +85,9 @@ AND NOT EXISTS (SELECT FROM upstream_server s WHERE s.stale_after < statement_ti
   SELECT FROM upstream_resource u WHERE u.patient_key = p.patient_key AND u.server = s.name AND NOT u.gone))
 """
 
+#: The Patient resource of a patient, as :func:`age_from_rows` wants it. A range of the primary key.
+PATIENT_SQL = "SELECT r.type, r.id_token, r.version, r.body FROM resource r WHERE r.patient_key = %s AND r.type = 'Patient'"
+
 _VAULT = Statement(VAULT_SQL)
 
 _ALL = Statement(f"""
@@ -113,6 +127,23 @@ async def vault(cursor: Cursor, keys: Keys, patient_key: UUID) -> Vault | None:
     """The patient's opened data key with the epoch of the consents, or None if there is no such patient."""
     (rows,) = await run(cursor.connection, (_VAULT, (patient_key,)))
     return unwrap(keys, patient_key, *rows[0]) if rows else None
+
+
+def age_from_rows(vault: Vault, rows: Iterable[tuple[str, UUID, int, bytes]], today: date) -> Age:
+    """The patient's class of age on a day by the rows of :data:`PATIENT_SQL`; unknown where they say none, or more than one.
+
+    Raises RecordUnreadable.
+    """
+    said = {birth_date(body) for _, _, body in vault.unseal(rows)}
+    return age_class(said.pop() if len(said) == 1 else None, today)
+
+
+def birth_date(patient: bytes) -> str | None:
+    """``Patient.birthDate`` as it stands; None where it is not said."""
+    try:
+        return _DECODE_BORN(patient).birthDate
+    except (msgspec.ValidationError, msgspec.DecodeError):
+        return None
 
 
 async def read(

@@ -8,7 +8,7 @@ from broker.records.dates import clinical_dates
 from broker.records.errors import RecordUnreadable, UnknownPatient
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, IN_TEXT, LEVELS, UNCLASSIFIED, Label, denied, labels_for
-from broker.records.lookup import all_of, match, resource_of
+from broker.records.lookup import all_of, born, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.nobody import NOBODY, nobody
@@ -16,7 +16,21 @@ from broker.records.patients import all_patients, bump_epoch, check_keys, find_p
 from broker.records.preparing import spoken
 from broker.records.relabelling import background as relabelling_background
 from broker.records.relabelling import relabel, relabel_all
-from broker.records.release_reads import VAULT_SQL, Opened, Row, Window, open_row, open_rows, read, read_linked, read_named, read_one, vault
+from broker.records.release_reads import (
+    PATIENT_SQL,
+    VAULT_SQL,
+    Opened,
+    Row,
+    Window,
+    age_from_rows,
+    open_row,
+    open_rows,
+    read,
+    read_linked,
+    read_named,
+    read_one,
+    vault,
+)
 from broker.records.rewrapping import FIRST as FIRST_PATIENT
 from broker.records.rewrapping import rewrap, wrapped_in, wrapped_with
 from broker.records.shredding import is_shredded, shred, shred_again
@@ -37,6 +51,7 @@ __all__ = [
     "IN_TEXT",
     "LEVELS",
     "NOBODY",
+    "PATIENT_SQL",
     "SHARED",
     "SHARED_TYPES",
     "UNCLASSIFIED",
@@ -55,9 +70,11 @@ __all__ = [
     "Vault",
     "Window",
     "add_upstream",
+    "age_from_rows",
     "all_of",
     "all_patients",
     "background",
+    "born",
     "bump_epoch",
     "check_keys",
     "clinical_dates",

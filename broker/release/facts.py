@@ -11,11 +11,11 @@ from broker.policy.facts import CallerFacts, ConsentFacts, Facts, PatientFacts
 
 
 def facts_of(
-    *, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UUID, member: bool, consent: ConsentFacts, types: Sequence[str]
+    *, at: int, caller: ReleaseCaller, grant: GrantRow, patient_key: UUID, member: bool, age: str, consent: ConsentFacts, types: Sequence[str]
 ) -> Facts:
     """The document that policy judges. What is asked comes from the grant's approved terms, never from the client.
 
-    ``member``: whether there is such a patient, and in the grant.
+    ``member``: whether there is such a patient, and in the grant; ``age``: of a patient of the grant, else unknown.
     """
     return Facts(
         question="release",
@@ -24,7 +24,7 @@ def facts_of(
         grant=grant.grant,
         recipient=grant.recipient,
         requester=grant.requester,
-        patient=PatientFacts(key=patient_key.hex, match="certain" if member else "none", in_grant=member),
+        patient=PatientFacts(key=patient_key.hex, match="certain" if member else "none", in_grant=member, age=age),
         consent=consent,
         caller=CallerFacts(
             client=caller.client_id,

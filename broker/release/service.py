@@ -56,7 +56,8 @@ NEVER_RELEASED = frozenset({"Consent", "AuditEvent", "Provenance", "Bundle", "Pa
 
 _LOCKS = Statement("SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s::int8), pg_advisory_xact_lock_shared(%s::int8)")
 _STANDING, _GRANT = Statement(access.STANDING), Statement(applications.GRANT_FACTS_SQL)
-_VAULT, _RESIDUALS, _EVENT = Statement(records.VAULT_SQL), Statement(consent.RESIDUALS_SQL), Statement(audit.INSERT_EVENT)
+_VAULT, _PATIENT, _RESIDUALS = Statement(records.VAULT_SQL), Statement(records.PATIENT_SQL), Statement(consent.RESIDUALS_SQL)
+_EVENT = Statement(audit.INSERT_EVENT)
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Seen:
     vault: records.Vault | None
     residuals: tuple[Residual, ...]
     patient_key: UUID  #: of the patient who is asked about, whether there is such a patient or not
+    age: str = "unknown"  #: of the patient, as a class; the birth date is not kept
     damaged: str = ""  #: code of the error, where grant, key or consent are not what was stored
 
 
@@ -196,7 +198,7 @@ async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str
     """0 gate and 1 facts, in one round trip: the statements run in order, and each sees what is committed when it begins."""
     grant_id, now = UUID(claims["grant"]), clock.now()
     locks = sorted((gate_lock("grant", str(grant_id)), gate_lock("patient", (patient_key or records.SHARED).hex)))
-    _, _, standing, grants, vaults, residuals = await run(
+    _, _, standing, grants, vaults, residuals, patients = await run(
         connection,
         (BEGIN, ()),
         (_LOCKS, locks),
@@ -204,13 +206,16 @@ async def behind_the_gate(parts: Parts, connection: Connection, claims: dict[str
         (_GRANT, {"grant": grant_id, "patients": [patient_key] if patient_key else []}),
         (_VAULT, (patient_key,)),
         (_RESIDUALS, (patient_key, now)),
+        (_PATIENT, (patient_key,)),
     )
     caller = access.caller_from(standing[0] if standing else None, claims, parts.settings)
     asked, grant = patient_key or records.NOBODY, None
     try:
         grant = applications.grant_from_row(grants[0], now) if grants else None
         opened = records.unwrap(parts.keys, asked, *vaults[0]) if vaults else None
-        return Seen(caller, grant, opened, () if opened is None else consent.residuals_from_rows(residuals, opened), asked)
+        members = () if grant is None else grant.members
+        age = records.age_from_rows(opened, patients, now.date()) if opened is not None and asked in members else "unknown"
+        return Seen(caller, grant, opened, () if opened is None else consent.residuals_from_rows(residuals, opened), asked, age)
     except BrokerError as error:  # That something is wrong with a patient outside the grant would tell that there is one.
         return Seen(caller, grant, None, (), asked, damaged=error.code if grant is None or asked in grant.members else "")
 
@@ -250,7 +255,7 @@ async def judged(parts: Parts, ask: Ask, cursor: Cursor, seen: Seen, caller: Rel
     at = clock.epoch(clock.now())
     said = await consents.under_grant(cursor, parts.keys, vault, seen.residuals if member else (), grant, at)
     # Of every type, whatever this call wants: staff are let go for the sake of what names them, and references for what they lead to.
-    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=seen.patient_key, member=member, consent=said.facts, types=())
+    facts = facts_of(at=at, caller=caller, grant=grant, patient_key=seen.patient_key, member=member, age=seen.age, consent=said.facts, types=())
 
     # 2 decide
     decision = await asyncio.to_thread(parts.engine.decide, facts) if parts.engine.blocking else parts.engine.decide(facts)

@@ -21,7 +21,7 @@ VALUES = {
     "audit": {"events", "note", "receipt", "tree"},
     "release": {"receiving"},
     "policy": {"facts", "decision"},
-    "fhir": {"plan", "outcome", "definitions", "parse", "validate", "minimise", "references", "checker", "residual", "negotiation"},
+    "fhir": {"ages", "plan", "outcome", "definitions", "parse", "validate", "minimise", "references", "checker", "residual", "negotiation"},
     "consent": {"residual"},
     # Forms that come in over HTTP, whichever way: the console's pages fill in the same ones as the API's callers.
     "applications": {"schemas", "office_schemas"},

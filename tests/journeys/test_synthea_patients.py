@@ -21,6 +21,7 @@ from fhirpy import AsyncFHIRClient, SyncFHIRClient
 from broker import clock
 from broker.demo.consents import evidence, filing, sharing_consent
 from broker.demo.story import Story
+from broker.fhir.ages import age_class
 from broker.fhir.validate import problems
 from broker.records import service as records
 from tests.conftest import SYNTHEA
@@ -55,9 +56,10 @@ def application(story: Story, patients: dict[str, list[dict]]) -> str:
     manager = story.person("deng.li")
     named = []
     for patient_id, resources in patients.items():
-        consent = sharing_consent(patient_id, "shengli", without=HELD_BACK, at=clock.now())
-        manager.call("POST", "/fhir/Consent/$fileConsent", expected=201, body=filing(consent, evidence(patient_id)))
         patient = next(one for one in resources if one["resourceType"] == "Patient")
+        child = age_class(patient["birthDate"], clock.today()) == "under_14"
+        consent = sharing_consent(patient_id, "shengli", without=HELD_BACK, at=clock.now(), by_guardian=child)
+        manager.call("POST", "/fhir/Consent/$fileConsent", expected=201, body=filing(consent, evidence(patient_id)))
         name = next(one for one in patient["name"] if one["use"] == "official")
         identifier = next(one for one in patient["identifier"] if one.get("type", {}).get("coding", [{}])[0].get("code") == "MR")
         named.append(

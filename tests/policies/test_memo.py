@@ -24,8 +24,8 @@ GOOD = Facts(
     grant=GrantFacts("g", "SA-2026-000001", "active", NOW - 9 * DAY, NOW + 9 * DAY, approved_by=2),
     recipient=RecipientFacts("shengli", "hospital", "external", "active", agreement_until=NOW + 90 * DAY, key_registered=True),
     requester=RequesterFacts("r", ("applicant",)),
-    patient=PatientFacts("k", "certain", in_grant=True),
-    consent=ConsentFacts("permit", consents=("c",), epoch=3),
+    patient=PatientFacts("k", "certain", in_grant=True, age="adult"),
+    consent=ConsentFacts("permit", consents=("c",), epoch=3, givers=("patient",)),
     caller=CallerFacts("c", "shengli", "active", "g", "TREAT", ("*",)),
 )
 

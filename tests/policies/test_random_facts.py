@@ -27,6 +27,7 @@ named = st.fixed_dictionaries(
     },
 )
 classes = st.builds(lambda code: {"data_class": code}, st.sampled_from([*DATA["data_classes"], "clinical.gossip"]))
+GIVERS = ["patient", "guardian", "guardian-no-capacity", "both", "unknown"]
 qualifications = st.lists(st.sampled_from([*DATA["workforce"]]), max_size=6, unique=True)
 CHANGES = {
     "request.purpose": st.sampled_from([*DATA["purposes"], "CURIOSITY"]),
@@ -54,6 +55,9 @@ CHANGES = {
     "requester.active": st.booleans(),
     "patient.match": st.sampled_from(["certain", "probable", "possible", "none"]),
     "patient.in_grant": st.booleans(),
+    "patient.age": st.sampled_from(["under_14", "14_to_17", "adult", "unknown"]),
+    "consent.givers": st.lists(st.sampled_from(GIVERS), max_size=2, unique=True),
+    "consent.separate": st.lists(st.sampled_from(["abroad", "other-processor", "sensitive"]), max_size=3, unique=True),
     "consent.base": st.sampled_from(["permit", "deny", "silent"]),
     "consent.refused": st.booleans(),
     "consent.unenforceable": st.booleans(),
@@ -142,10 +146,29 @@ def test_what_is_permitted_keeps_the_laws_of_the_house(compiled, form):
         assert not consent["refused"]
         assert not consent["unenforceable"]
         assert consent["base"] == "permit" or not basis["consent_required"][recipient["relationship"]]
+    guarded(form, decision)
     if request["emergency"]:
         assert request["justification"]
         assert grant["valid_until"] - grant["valid_from"] <= DAY
     within(form, decision)
+
+
+def guarded(form, decision):
+    """A child's data go on the word of whoever answers for the child, or on the law's."""
+    consent, basis = form["consent"], DATA["lawful_bases"][form["request"]["lawful_basis"]]
+    lifting = {DATA["data_classes"].get(entry.get("data_class"), {}).get("lifts") for entry in form["request"]["data"]} - {None}
+    of_age = form["patient"]["age"] in ("14_to_17", "adult")
+    if basis["consent_required"][form["recipient"]["relationship"]] or (lifting and not basis["overrides_refusal"]):
+        if of_age:
+            assert "guardian" not in consent["givers"]
+        else:
+            assert consent["givers"]
+            assert {*consent["givers"]} <= {"guardian", "guardian-no-capacity", "both"}
+            assert "sensitive" in consent["separate"]
+    if not of_age:
+        special = DATA["minors"]
+        assert decision.plan["limits"]["retention_days"] <= special["retention_days"]
+        assert {each["code"] for each in special["obligations"]} <= {each["code"] for each in decision.obligations}
 
 
 def within(form, decision):

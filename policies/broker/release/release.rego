@@ -22,6 +22,7 @@ emergency_declared if facts.request.emergency == true
 always := {
 	"basis": {"yes": rules.basis.satisfied, "no": rules.basis.deny},
 	"consent": {"yes": rules.consent.satisfied, "no": rules.consent.deny},
+	"minors": {"yes": rules.minors.satisfied, "no": rules.minors.deny},
 	"necessity": {"yes": rules.necessity.satisfied, "no": rules.necessity.deny},
 	"purpose": {"yes": rules.purpose.satisfied, "no": rules.purpose.deny},
 	"recipient": {"yes": rules.recipient.satisfied, "no": rules.recipient.deny},

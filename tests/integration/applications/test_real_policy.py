@@ -133,8 +133,8 @@ def planned(engine, data):
         grant=GrantFacts("g", "a", "proposed", at, at + 86400),
         recipient=RecipientFacts("shengli", "hospital", "external", "active", "CN", at + 86400 * 30, key_registered=True),
         requester=RequesterFacts("p", ("applicant",)),
-        patient=PatientFacts("00", "certain"),
-        consent=ConsentFacts("permit"),
+        patient=PatientFacts("00", "certain", age="adult"),
+        consent=ConsentFacts("permit", givers=("patient",)),
     )
     decision = engine.decide(facts)
     return None if decision.plan is None else (decision.plan["types"], set(decision.plan["labels"]["deny"]))

@@ -11,7 +11,7 @@ from tests.integration.release.conftest import Agreed
 def test_a_basis_that_needs_consent_outside_releases_no_more_than_the_patient_permitted(story):
     """PIPL 23: the contract of care does not stretch to another institution; what no consent speaks of stays behind (RS-4)."""
     patient = next(name for name in story.cast.patients if name != "p1001")
-    given = sharing_consent(patient, "shengli", at=clock.now())
+    given = sharing_consent(patient, "shengli", at=clock.now(), by_guardian=story.is_child(patient))
     given["provision"]["class"] = [{"system": "http://hl7.org/fhir/resource-types", "code": "Condition"}]
     story.person("deng.li").call("POST", "/fhir/Consent/$fileConsent", expected=201, body=filing(given, evidence(patient)))
     number = story.apply("gao.min", "shengli-cardiology", patient, "TREAT", "contract", TREATMENT)["number"]

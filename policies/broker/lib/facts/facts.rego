@@ -31,6 +31,12 @@ recipient := input.facts.recipient
 # title: About whom
 patient := input.facts.patient
 
+default child := true
+
+# METADATA
+# title: Whether the patient counts as a child under 14, as does one whose age nobody knows
+child := false if patient.age in {"14_to_17", "adult"}
+
 # METADATA
 # title: What the consents in force say
 consent := input.facts.consent

@@ -361,16 +361,40 @@ asks_consent := facts.basis.consent_required[facts.recipient.relationship]
 
 # METADATA
 # title: What the recipient must do, with the days after which the data are deleted
-obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days": retention_days}])
+obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days": retention_days}]) if facts.child == false
+
+obligations := array.concat(array.concat(facts.profile.obligations, for_a_child), [{"code": "DELAU", "days": retention_days}]) if facts.child
 
 # METADATA
-# title: Days that the recipient may keep the data
-retention_days := facts.profile.limits.retention_days if {
+# title: What a recipient of a child's data must do beyond the profile
+for_a_child := [obligation |
+	some obligation in data.broker.minors.obligations
+	known := obligation in facts.profile.obligations
+	known == false
+]
+
+# METADATA
+# title: Days that the recipient may keep the data; a child's no longer than the special rules say
+retention_days := agreed_days if facts.child == false
+
+retention_days := agreed_days if {
+	facts.child
+	agreed_days <= data.broker.minors.retention_days
+}
+
+retention_days := data.broker.minors.retention_days if {
+	facts.child
+	agreed_days > data.broker.minors.retention_days
+}
+
+# METADATA
+# title: Days that were agreed, or else those of the profile or of what is lifted
+agreed_days := facts.profile.limits.retention_days if {
 	facts.request.retention_days == null
 	count(shorter) == 0
 }
 
-retention_days := days if {
+agreed_days := days if {
 	facts.request.retention_days == null
 	count(shorter) > 0
 	some days in shorter
@@ -381,7 +405,7 @@ retention_days := days if {
 	count(longer) == 0
 }
 
-retention_days := facts.request.retention_days if facts.request.retention_days != null
+agreed_days := facts.request.retention_days if facts.request.retention_days != null
 
 # METADATA
 # title: How long what is lifted may be kept, where that is shorter than the profile says
