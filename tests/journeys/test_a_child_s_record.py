@@ -67,13 +67,13 @@ def test_a_child_s_record_goes_on_a_parent_s_word(story, tmp_path):
     file(story, by_guardian=False)
     assert system.fetch("GET", f"/fhir/Patient/{CHILD}/$everything", token).status_code == 200
 
-    born(story, tmp_path, "2017-06-01")
+    born(story, tmp_path, "2017-06-02")  # What was taken back is not taken in again.
     assert system.fetch("GET", f"/fhir/Patient/{CHILD}/$everything", token).status_code == 403
     assert reasons(story) == ["minors.guardian-needed"]
     patient = story.cast.patients[CHILD]
     body = {
         "recipient": "shengli-cardiology", "reason": "患儿哮喘持续状态，需立即了解过敏史与用药。",
-        "patient": {**patient.identifier, "name": patient.name, "birthDate": "2017-06-01"},
+        "patient": {**patient.identifier, "name": patient.name, "birthDate": "2017-06-02"},
     }  # fmt: skip
     opened = story.person("gao.min").call("POST", "/api/v1/emergencies", expected=201, body=body).json()
     urgent = system.token(opened["application"])["access_token"]
