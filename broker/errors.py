@@ -202,3 +202,13 @@ class NotAcceptable(BrokerError):
     zh = "仅提供 JSON 格式的 FHIR R4 数据。"
     help_en = "Send Accept: application/fhir+json, and no _format or _format=json."
     help_zh = "请发送 Accept: application/fhir+json，不使用 _format 或使用 _format=json。"
+
+
+class NotJson(BrokerError):
+    """Only FHIR JSON is read here."""
+
+    status = 415
+    code = "media-type"
+    zh = "仅接受 FHIR JSON。"
+    help_en = "Send Content-Type: application/fhir+json."
+    help_zh = "请使用 Content-Type: application/fhir+json。"

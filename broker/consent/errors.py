@@ -73,14 +73,7 @@ class NotTheOperation(errors.Invalid):
     help_zh = "请按 HL7 FAST 同意管理规范发送 Parameters：consent 与 document；或 consent、patient 与 document。"
 
 
-class NotJson(errors.BrokerError):
-    """Only FHIR JSON is read here."""
-
-    status = 415
-    code = "media-type"
-    zh = "仅接受 FHIR JSON。"
-    help_en = "Send Content-Type: application/fhir+json."
-    help_zh = "请使用 Content-Type: application/fhir+json。"
+NotJson = errors.NotJson
 
 
 class SearchNotServed(errors.Malformed):

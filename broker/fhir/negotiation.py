@@ -33,6 +33,11 @@ def takes_json(accept: str | None) -> bool:
     return any(named.get(kind, 0.0) > 0 for kind in (*_RANGES, _HTML))
 
 
+def sends_json(content_type: str | None) -> bool:
+    """Whether a body says that it is JSON, or doesn't say what it is."""
+    return content_type is None or content_type.partition(";")[0].strip().lower() in ("", *_JSON)
+
+
 def strictly(prefer: str | None) -> bool:
     """Whether ``Prefer`` asks for strict handling (R4 search.html#handle), which is how every query is handled."""
     return any(one.strip().replace(" ", "").lower() == "handling=strict" for one in re.split("[,;]", prefer or ""))

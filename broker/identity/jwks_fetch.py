@@ -7,7 +7,6 @@ cookies; bounded in bytes and in time.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 import socket
@@ -23,6 +22,7 @@ import httpx2
 
 from broker.errors import BrokerError
 from broker.identity import client_keys
+from broker.public_addresses import public
 
 MAX_BYTES = 65_536
 SECONDS = 5.0
@@ -63,7 +63,7 @@ def fetch(uri: str, *, private_hosts: Collection[str] = (), ca_file: Path | None
         addresses = resolve(host, port)
     except (OSError, UnicodeError):
         return NotFetched("jwks-name")
-    if not addresses or (host not in private_hosts and not all(_public(address) for address in addresses)):
+    if not addresses or (host not in private_hosts and not all(public(address) for address in addresses)):
         return NotFetched("jwks-private-address")
     address = next(iter(addresses))
     target = httpx2.URL(uri).copy_with(host=address)
@@ -75,15 +75,6 @@ def fetch(uri: str, *, private_hosts: Collection[str] = (), ca_file: Path | None
             return _asked(client, target, named, host)
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
         return NotFetched("jwks-unreachable")
-
-
-def _public(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return (mapped or found).is_global and not (mapped or found).is_multicast
 
 
 def _asked(client: httpx2.Client, target: httpx2.URL, named: str, host: str) -> Fetched | NotFetched:

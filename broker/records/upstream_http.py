@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from broker.public_addresses import meant
+
 #: Seconds until a connection stands, between two pieces of an answer, and for one answer as a whole.
 CONNECT_SECONDS, SILENT_SECONDS, ANSWER_SECONDS = 10.0, 60.0, 900.0
 #: Bytes of one page of a search, of a manifest or a token answer, and of one file of an export (uncompressed).
@@ -170,8 +172,7 @@ def _loopback(host: str) -> bool:
 def _usable(address: str) -> bool:
     """A named host may well be private; it is never a link-local address (a cloud's metadata service) or a group of them."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = meant(address)
     except ValueError:
         return False
-    found = getattr(found, "ipv4_mapped", None) or found
     return not (found.is_link_local or found.is_multicast or found.is_unspecified)

@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from broker import clock, edge, errors, metrics
 from broker.fhir import definitions
-from broker.fhir.negotiation import strictly, takes_json
+from broker.fhir.negotiation import sends_json, strictly, takes_json
 from broker.fhir.parse import read_json
 from broker.identity import access
 from broker.identity.access import NotAuthenticatedReason
@@ -231,12 +231,17 @@ def build_router(served_types: tuple[str, ...], recognised: Mapping[str, Any]) -
 
     @router.get("/fhir/metadata", summary="CapabilityStatement", tags=["discovery"])
     async def metadata(request: Request) -> Response:
+        asked = request.query_params.getlist("_format")
+        if any(one not in query.JSON_FORMATS for one in asked) or (not asked and not takes_json(request.headers.get("accept"))):
+            raise of_refusal(Refusal(Kind.NOT_ACCEPTABLE, ("query.format",)))
         headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}
         return Response(statement(request.app.state.settings.base_url, served_types), media_type=FHIR_JSON, headers=headers)
 
     @router.post("/fhir/Patient/$match", summary="The one patient who is meant", tags=["release"], openapi_extra=_MATCH_REQUEST)
     async def match(request: Request) -> Response:
         await _authenticated(request)
+        if not sends_json(request.headers.get("content-type")):
+            raise errors.NotJson
         settings = request.app.state.settings
         body = read_json(await request.body(), max_bytes=settings.max_body_bytes, max_depth=settings.max_json_depth)
         meant = match_request.read_request(body)

@@ -15,8 +15,9 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlmodel import Session
 from starlette.types import Receive, Scope, Send
 
-from broker import edge, metrics
+from broker import edge, errors, metrics
 from broker.database import SessionDep
+from broker.fhir.negotiation import sends_json
 from broker.fhir.parse import read_json
 from broker.release import pacing
 from broker.release.answers import Kind, Refusal
@@ -124,6 +125,8 @@ async def _body(request: Request) -> Asked | Refusal:
     means = _means(request)
     if isinstance(refusal := orders.bearer(means, await _shown(request)), Refusal):
         raise of_refusal(refusal)
+    if not sends_json(request.headers.get("content-type")):
+        raise errors.NotJson
     if request.url.query:
         return Refusal(Kind.BAD_QUERY, ("query.not-allowed",), "By POST the parameters stand in the body.")
     settings = means.settings

@@ -128,7 +128,12 @@ def test_341_they_are_never_kept_longer_than_is_said(publisher, cache, age):
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fe80::1%eth0", "fd00::1",
-     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1", "ff02::1", "not-an-address"],
+     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "224.0.0.1", "ff02::1", "not-an-address",
+     "64:ff9b::7f00:1", "64:ff9b::169.254.169.254", "64:ff9b:1::a00:1", "2002:7f00:1::", "2002:a00:1::1", "::127.0.0.1", "::ffff:0:10.0.0.1",
+     "fec0::1",
+     "2001:0:7f00:1::", "192.88.99.1", "192.0.0.8", "198.18.0.1", "240.0.0.1", "255.255.255.255", "3fff::1", "5f00::1", "100::1", "2130706433",
+     "0x7f.1",
+     "0177.0.0.1", ""],
 )  # fmt: skip
 def test_c22_an_address_that_is_not_public_is_never_asked(publisher, address):
     assert publisher.fetch(private=(), addresses=(address,)) == NotFetched("jwks-private-address")
