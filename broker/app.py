@@ -48,6 +48,7 @@ from broker.policy.facts import ConsentFacts
 from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
 from broker.release.accounting import accounting
+from broker.release.accounting_file import written
 from broker.release.beside import beside
 from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
@@ -289,6 +290,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         beside=lambda session, application, preview: beside(session, installation.keys, application, preview),
         reconcile=lambda session, actor, recipient, since, until, data: reconcile(session, actor, Asked(recipient, since, until), read_file(data)),
         accounting=lambda session, patient_key: accounting(session, installation.keys, patient_key),
+        accounting_file=lambda session, *asked: written(session, installation.settings, installation.keys, *asked),
         catalogue=catalogue,
         purposes=purposes,
         lawful_bases=bases,

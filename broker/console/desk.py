@@ -27,7 +27,8 @@ class Desk:
 
     ``means``, ``preview``: as applications' own routes have them. ``beside``: a preview with what
     stays (``release.beside.Beside``). ``accounting``: what was sent of a patient
-    (``release.accounting.Disclosure``). ``reconcile``: a recipient's import log held against ours
+    (``release.accounting.Disclosure``), and the same as a file of a patient shown as this, in this
+    language. ``reconcile``: a recipient's import log held against ours
     (``release.reconciling.Reconciled``). ``catalogue``, ``purposes``, ``lawful_bases``, ``reasons``:
     policy's names in both languages; ``wording``: the same as notices use them.
     ``destruction``: what else goes with a patient's key; ``second_factor``: whether somebody proves theirs.
@@ -41,6 +42,7 @@ class Desk:
     preview: Preview
     beside: Callable[[Session, Application, Mapping[str, Any]], Sequence[Any]]
     accounting: Callable[[Session, UUID], Sequence[Any]]
+    accounting_file: Callable[[Session, UUID, str, str], bytes]
     reconcile: Callable[[Session, str, str, datetime, datetime, bytes], Any]
     catalogue: Catalogue
     purposes: Mapping[str, Text]

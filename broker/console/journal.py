@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -22,10 +23,10 @@ from broker.console.desk import Desk
 from broker.console.door import Visitor, require
 from broker.console.language import N_, said
 from broker.console.lists import SPAN
-from broker.console.pages import Pages, named, text
+from broker.console.pages import HEADERS, Pages, named, text
 from broker.console.tables import Ask, Cell, Column, Filter
 from broker.database import SessionDep
-from broker.errors import BrokerError
+from broker.errors import BrokerError, NotFound
 from broker.identity import service as identity
 from broker.identity.access import Action
 from broker.identity.models import Person
@@ -107,7 +108,17 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         if ask.format:
             return tables.exported(table, ask.format, "transmissions")
         late = audit.unfinished(session, LATE) if not ask.values else []
-        return pages.show(request, "transmissions.html", table=table, late=late, **_state(session))
+        patient = urlencode({"patient": ask.text("patient")}) if ask.text("patient") else ""
+        return pages.show(request, "transmissions.html", table=table, late=late, patient=patient, **_state(session))
+
+    @router.get("/console/transmissions/accounting.pdf")
+    def accounting_file(request: Request, who: Reader, session: SessionDep) -> Response:
+        given = Ask.of(request).text("patient")
+        key = whose(session, who, given)
+        if key is None:
+            raise NotFound("a patient's number")
+        pdf = desk.accounting_file(session, key, given, pages.language(request))
+        return Response(pdf, media_type="application/pdf", headers={**HEADERS, "Content-Disposition": 'attachment; filename="disclosures.pdf"'})
 
     @router.get("/console/events")
     def events(request: Request, who: LogReader, session: SessionDep) -> Response:

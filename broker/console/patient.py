@@ -23,7 +23,7 @@ from broker.console.entrance import LOCKED
 from broker.console.errors import NotFromHere, PatientSignInFirst
 from broker.console.language import N_, said
 from broker.console.navigation import Entry
-from broker.console.pages import Pages, named, to
+from broker.console.pages import HEADERS, Pages, named, to
 from broker.crypto import Keys
 from broker.database import Database, SessionDep
 from broker.identity import service as identity
@@ -162,6 +162,13 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             for one in desk.accounting(session, who.key)
         ]
         return show(request, who, "patient.html", shown=shown)
+
+    @router.get("/console/patient/disclosures.pdf")
+    def accounting_file(request: Request, who: SignedInPatient, session: SessionDep) -> Response:
+        # The session knows no name, and a file that was left on a shared machine tells none.
+        spoken = pages.language(request)
+        pdf = desk.accounting_file(session, who.key, said(spoken, N_("who is signed in")), spoken)
+        return Response(pdf, media_type="application/pdf", headers={**HEADERS, "Content-Disposition": 'attachment; filename="disclosures.pdf"'})
 
     @router.get("/console/patient/consents")
     def consents(request: Request, who: SignedInPatient, session: SessionDep) -> Response:

@@ -9,11 +9,22 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typst
+from sqlmodel import Session
 
-from broker.release.accounting import Disclosure
+from broker import clock
+from broker.audit import service as audit
+from broker.crypto import Keys
+from broker.identity import service as identity
+from broker.policy import service as policy
+from broker.release.accounting import Disclosure, accounting
+from broker.settings import Settings
+
+#: More releases of one patient than anybody reads in one file; `since` and `until` divide them.
+MOST = 5000
 
 TEMPLATE = Path(__file__).with_name("accounting.typ")
 
@@ -35,6 +46,21 @@ _WORDS = {
         "how": "每行均可凭其日志条目的回执（/log/proof）核验，任何人持日志公钥即可进行。检查点：",
     },
 }
+
+
+def written(
+    session: Session, settings: Settings, keys: Keys, patient_key: UUID, shown_as: str, language: str, *, since: datetime | None = None,
+    until: datetime | None = None,
+) -> bytes:  # fmt: skip
+    """The file of one patient as things stand now. ``shown_as``: how it names the patient. Who asks for it has recorded that."""
+    organizations = identity.organizations(session)
+    names = {one.id: one.name_zh if language == "zh" else one.name_en or one.name_zh for one in organizations}
+    return as_pdf(
+        accounting(session, keys, patient_key, since=since, until=until, limit=MOST), patient=shown_as, at=clock.now(), language=language,
+        hospital=names.get(settings.hospital, settings.hospital), names=names,
+        purposes={code: getattr(text, language) for code, text in policy.purposes().items()}, time_zone=settings.time_zone,
+        checkpoint=audit.published_checkpoint(session) or "",
+    )  # fmt: skip
 
 
 def as_pdf(

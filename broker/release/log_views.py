@@ -13,7 +13,6 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
-from broker import clock
 from broker.audit import service as audit
 from broker.audit.errors import NotSealedYet
 from broker.crypto import Keys
@@ -22,14 +21,11 @@ from broker.edge import FHIR_JSON, STRICT, Moment
 from broker.errors import Invalid
 from broker.identity import service as identity
 from broker.identity.access import Action, PersonCaller, require
-from broker.policy import service as policy
 from broker.release.accounting import Disclosure, accounting
-from broker.release.accounting_file import as_pdf
+from broker.release.accounting_file import MOST, written
 from broker.release.balp import DECISIONS, DISCLOSURES, audit_event
+from broker.release.decided_by import consents_of_decisions
 from broker.settings import Settings
-
-#: More releases of one patient than anybody reads in one answer; `since` and `until` divide them.
-MOST = 5000
 
 Reader = Annotated[PersonCaller, Depends(require(Action.TRANSMISSION_READ))]
 Auditor = Annotated[PersonCaller, Depends(require(Action.LOG_READ))]
@@ -77,7 +73,12 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         )
         here = {"patient": patient, "agent": agent, "since": since, "until": until, "_count": limit}
         links = {"self": {**here, "before": before}} | ({"next": {**here, "before": found[-1].id}} if len(found) == limit else {})
-        entries = [audit_event(one, base_url=base, hospital=settings.hospital, patient=patient) for one in found]
+        # Which consents a decision rests on is sealed under the patient's key, and told only to who asks for the patient, which is on record.
+        rests_on = {} if key is None else consents_of_decisions(session, keys, key, [str(one.facts.get("input", "")) for one in found])
+        entries = [
+            audit_event(one, base_url=base, hospital=settings.hospital, patient=patient, consents=rests_on.get(str(one.facts.get("input", "")), ()))
+            for one in found
+        ]
         document = {
             "resourceType": "Bundle",
             "type": "searchset",
@@ -120,14 +121,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         """The same as PDF/A, to be handed to the patient (PIPL 44, 45)."""
         key = keys.patient_key(patient)
         audit.record_search(session, caller.actor, key)
-        found = accounting(session, keys, key, since=since, until=until, limit=MOST)
-        organizations = identity.organizations(session)
-        names = {one.id: one.name_zh if language == "zh" else one.name_en or one.name_zh for one in organizations}
-        pdf = as_pdf(
-            found, patient=patient, at=clock.now(), language=language, hospital=names.get(settings.hospital, settings.hospital), names=names,
-            purposes={code: getattr(text, language) for code, text in policy.purposes().items()}, time_zone=settings.time_zone,
-            checkpoint=audit.published_checkpoint(session) or "",
-        )  # fmt: skip
+        pdf = written(session, settings, keys, key, patient, language, since=since, until=until)
         headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="disclosures.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 

@@ -30,7 +30,19 @@ VALUES = {
 
 #: Who puts the parts together and therefore knows what lies behind the doors, and how far.
 BUILDERS = {
-    "app": {"routes", "sealing", "log_views", "preview", "transmissions", "bulk", "desk", "beside", "accounting", "reconciliation"},
+    "app": {
+        "routes",
+        "sealing",
+        "log_views",
+        "preview",
+        "transmissions",
+        "bulk",
+        "desk",
+        "beside",
+        "accounting",
+        "accounting_file",
+        "reconciliation",
+    },
     "operations": {"sealing"},
     # The story plays the auditor too, with the tools that an auditor has.
     "demo": {"export", "note", "sources", "store", "verify"},

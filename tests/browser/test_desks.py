@@ -22,6 +22,11 @@ def test_the_auditor_follows_a_sending_to_its_proof(chromium, lived_in, language
         page.fill("#q-patient", lived_in.cast.patients["p1001"].identifier["value"])
         desk.press(".filters button")
         assert page.locator("tbody tr").count() == 1
+        # The patient's accounting as a file, where a patient was asked for.
+        paper = page.context.request.get(lived_in.base_url + page.get_attribute(".head a[href*='accounting.pdf']", "href"))
+        assert (paper.status, paper.headers["content-type"], paper.body()[:5]) == (200, "application/pdf", b"%PDF-")
+        assert page.context.request.get(f"{lived_in.base_url}/console/transmissions/accounting.pdf").status == 404
+        desk.look("transmissions-of-a-patient", picture=False)
         desk.press("tbody a[href*='/proof/']")
         assert page.locator(".badge.good").count() == 1
         desk.look("proof")

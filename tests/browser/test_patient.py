@@ -41,6 +41,8 @@ def test_a_patient_sees_who_received_what_and_withdraws(chromium, story, languag
         desk.press("main form button")
         assert number in page.inner_text("main")
         desk.look("patient")
+        paper = page.context.request.get(story.base_url + page.get_attribute(".head a", "href"))
+        assert (paper.status, paper.headers["content-type"], paper.body()[:5]) == (200, "application/pdf", b"%PDF-")
         desk.open("/console/patient/consents")
         desk.look("patient-consents")
         desk.press("button.danger")

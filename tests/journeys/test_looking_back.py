@@ -112,6 +112,16 @@ def test_decisions_and_disclosures_are_fhir_audit_events(story, exchange):
     assert disclosure["entity"][0]["what"] == {"reference": f"Patient/{PATIENT}"}
     assert disclosure["purposeOfEvent"][0]["coding"][0]["code"] == "TREAT"
     assert {"digest", "manifest", "items", "log-proof"} <= {one["type"] for one in disclosure["entity"][1]["detail"]}
+    # IHE BALP AuthZconsent: who decided, for whom, about whom, by which consents. Who does not name the patient is not told the consents either.
+    decision = next(one for one in found if one["type"]["code"] == "110113" and one["outcome"] == "0")
+    assert decision["meta"]["profile"] == ["https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.AuthZconsent"]
+    named = [one["what"]["reference"] for one in decision["entity"] if one["type"]["code"] == "Consent"]
+    with story.installation.database.transaction() as session:
+        key = story.installation.keys.patient_key(PATIENT)
+        filed = session.connection().exec_driver_sql("SELECT id FROM consent WHERE patient_key = %s", (key,)).scalars().all()
+    assert named
+    assert set(named) <= {f"Consent/{one}" for one in filed}
+    assert "Consent/" not in expect(ask(story, AUDITOR, "/log/fhir/AuditEvent"), 200).text
 
 
 def test_a_refusal_is_told_too_and_pages_lead_on_without_loss(story, exchange):

@@ -1,4 +1,4 @@
-"""Disclosures claim a profile of IHE BALP, so they are held to it: its constraints as a table, each of which is seen to fail when it is broken."""
+"""Disclosures and decisions claim profiles of IHE BALP, so they are held to them: constraints as tables, each seen to fail when it is broken."""
 
 from __future__ import annotations
 
@@ -67,6 +67,54 @@ CONSTRAINTS = {
 }
 
 
+AUTHZ = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.AuthZconsent"
+AUTHZ_SUBTYPES = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
+TERMS = "http://terminology.hl7.org/CodeSystem/"
+SLICES = {
+    "client": (DCM, "110150"), "user": (f"{TERMS}v3-ParticipationType", "IRCP"), "userorg": (f"{TERMS}v3-RoleClass", "PROV"),
+    "authorizer": (f"{TERMS}extra-security-role-type", "authserver"),
+}  # fmt: skip
+#: What no slice of an agent may have (0..0).
+NEVER = {
+    "client": {"role", "altId", "name", "location", "media", "purposeOfUse"},
+    "user": {"altId", "location", "media", "network"},
+    "userorg": {"role", "altId", "name", "location", "policy", "media", "network"},
+    "authorizer": {"role", "altId", "name", "location", "policy", "media", "network", "purposeOfUse"},
+}
+
+
+def sliced(event, name):
+    return [one for one in event.get("agent", []) if coded(one.get("type", {}).get("coding", []), *SLICES[name])]
+
+
+def consented(event):
+    return [one for one in event.get("entity", []) if coded([one.get("type", {})], "http://hl7.org/fhir/resource-types", "Consent")]
+
+
+#: IHE ITI TF BasicAudit, IHE.BasicAudit.AuthZconsent: element, cardinality or fixed value → whether an event keeps it.
+AUTHZ_CONSTRAINTS = {
+    "meta.profile claims it": lambda e: AUTHZ in e.get("meta", {}).get("profile", []),
+    "modifierExtension 0..0": lambda e: "modifierExtension" not in e,
+    "type = DCM#110113 Security Alert": lambda e: coded([e["type"]], DCM, "110113"),
+    "subtype 1..* of AuthZsubTypeVS": lambda e: (
+        bool(e["subtype"]) and all(one["system"] == AUTHZ_SUBTYPES and one["code"] in {"AuthZ-Consent", "AuthZ-Role"} for one in e["subtype"])
+    ),
+    "action = E": lambda e: e.get("action") == "E",
+    "outcome 1..1 of its value set": lambda e: e.get("outcome") in {"0", "4", "8", "12"},
+    "agent slices 1..1 each": lambda e: all(len(sliced(e, name)) == 1 for name in SLICES),
+    "agent.who 1..1": lambda e: all(bool(sliced(e, name)[0].get("who")) for name in SLICES),
+    "agent:client.network 1..1": lambda e: networked(sliced(e, "client")[0]),
+    "agent:user.requestor = true": lambda e: sliced(e, "user")[0]["requestor"] is True,
+    "agent:userorg, authorizer.requestor = false": lambda e: all(sliced(e, name)[0]["requestor"] is False for name in ("userorg", "authorizer")),
+    "agent slices have nothing that is 0..0": lambda e: all(not NEVER[name] & sliced(e, name)[0].keys() for name in SLICES),
+    "agent:authorizer is the source (val-audit-source)": lambda e: sliced(e, "authorizer")[0]["who"] == e["source"]["observer"],
+    "entity:patient 1..1, named": lambda e: len(entities(e, "1", "1")) == 1 and bool(entities(e, "1", "1")[0].get("what")),
+    "entity is closed": lambda e: len(entities(e, "1", "1")) + len(consented(e)) == len(e["entity"]),
+    "entity:consent 1..*": lambda e: len(consented(e)) >= 1,
+    "entity:consent.what 1..1": lambda e: all(one.get("what") for one in consented(e)),
+}
+
+
 def recorded(kind, outcome):
     facts = {"items": 3, "bytes": 900, "digest": "ab" * 32, "manifest": "cd" * 32, "types": ["Observation", "Patient"], "reasons": ["consent.denied"]}
     return Recorded(UUID(int=1), datetime(2026, 11, 2, 8, tzinfo=UTC), kind, "client:yihe-his", "SA-2026-000001", "yihe", "TREAT", UUID(int=2),
@@ -77,9 +125,18 @@ def made(kind="release.sent", outcome="sent", patient="p1"):
     return audit_event(recorded(kind, outcome), base_url="https://broker.hospital.example", hospital="renhe", patient=patient)
 
 
+def decided(kind="release.permitted", consents=("c1",)):
+    outcome = "permit" if kind.endswith("permitted") else "deny"
+    return audit_event(recorded(kind, outcome), base_url="https://broker.hospital.example", hospital="renhe", patient="p1", consents=consents)
+
+
 def broken_constraints(event):
+    return broken(CONSTRAINTS, event)
+
+
+def broken(constraints, event):
     found = []
-    for name, holds in CONSTRAINTS.items():
+    for name, holds in constraints.items():
         try:
             kept = holds(event)
         except (KeyError, IndexError):
@@ -98,17 +155,30 @@ def test_every_disclosure_keeps_the_profile_that_it_claims(kind, patient):
 
 
 @pytest.mark.parametrize("kind", DECISIONS)
-def test_a_decision_claims_no_profile_and_has_its_codes(kind):
+def test_a_decision_without_a_named_consent_claims_no_profile_and_has_its_codes(kind):
     """AuthZconsent demands the Consent by name, which no log entry holds; the codes say the same without it."""
     event = made(kind, "permit" if kind.endswith("permitted") else "deny")
     AuditEvent.model_validate(event)
     assert "meta" not in event
-    assert coded([event["type"]], DCM, "110113")
-    assert coded(event["subtype"], "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType", "AuthZ-Consent")
-    assert event["action"] == "E"
+    assert broken(AUTHZ_CONSTRAINTS, event) == ["meta.profile claims it", "entity is closed", "entity:consent 1..*"]
     assert event["outcome"] == ("0" if kind.endswith("permitted") else "4")
-    assert event["agent"][1]["who"] == event["source"]["observer"]
-    assert len(entities(event, "1", "1")) == 1
+    assert len(entities(event, "2", "4")) == 1
+
+
+@pytest.mark.parametrize("kind", DECISIONS)
+@pytest.mark.parametrize("consents", [["c1"], ["c1", "c2"]])
+def test_a_decision_whose_consents_are_named_keeps_the_profile_that_it_claims(kind, consents):
+    event = decided(kind, consents)
+    AuditEvent.model_validate(event)
+    assert broken(AUTHZ_CONSTRAINTS, event) == []
+    assert [one["what"]["reference"] for one in consented(event)] == [f"Consent/{one}" for one in consents]
+    assert {"application", "log-proof", "release"} <= {one["type"] for one in consented(event)[0]["detail"]}
+
+
+def test_a_disclosure_names_no_consent():
+    event = audit_event(recorded("release.sent", "sent"), base_url="https://b", hospital="renhe", patient="p1", consents=["c1"])
+    assert "Consent/" not in str(event)
+    assert broken_constraints(event) == []
 
 
 def without(*path):
@@ -147,3 +217,22 @@ def test_each_constraint_can_fail(at):
     BREAKS[at](event)
     assert list(CONSTRAINTS)[at] in broken_constraints(event)
     assert len(BREAKS) == len(CONSTRAINTS)
+
+
+#: One break for each constraint of AuthZconsent, in the order of its table.
+AUTHZ_BREAKS = [
+    without("meta"), put([{"url": "urn:x"}], "modifierExtension"), put("110106", "type", "code"), put("disclose", "subtype", 0, "code"),
+    put("R", "action"), without("outcome"), lambda e: e["agent"].append(copy.deepcopy(e["agent"][2])), without("agent", 1, "who"),
+    without("agent", 0, "network"), put(False, "agent", 1, "requestor"), put(True, "agent", 2, "requestor"), put("x", "agent", 3, "name"),
+    put({"display": "x"}, "agent", 3, "who"), without("entity", 0, "what"),
+    lambda e: e["entity"].append({"what": {"display": "x"}, "type": {"system": f"{TERMS}audit-entity-type", "code": "2"}}),
+    lambda e: e["entity"].pop(1), without("entity", 1, "what"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("at", range(len(AUTHZ_CONSTRAINTS)))
+def test_each_constraint_of_decisions_can_fail(at):
+    event = decided()
+    AUTHZ_BREAKS[at](event)
+    assert list(AUTHZ_CONSTRAINTS)[at] in broken(AUTHZ_CONSTRAINTS, event)
+    assert len(AUTHZ_BREAKS) == len(AUTHZ_CONSTRAINTS)
