@@ -21,7 +21,7 @@ from broker.applications.rules import check_four_eyes
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.errors import PreconditionFailed, PreconditionRequired
+from broker.errors import PreconditionFailed, PreconditionRequired, Problem
 from broker.workforce import service as workforce
 
 _NUMBER = re.compile(r"SA-\d{4}-\d{6,}")
@@ -173,7 +173,7 @@ def etag(application: Application) -> str:
 def check_reason(move: Move, reason: Reason | None) -> None:
     """Raises ReasonRequired where the move must be explained and isn't."""
     if move.reason and (reason is None or not reason.text.strip()):
-        raise ReasonRequired
+        raise ReasonRequired(problems=(Problem("/reason", "required", "Say in a sentence why."),))
 
 
 def store(

@@ -56,6 +56,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return pages.show(
             request,
             "decide.html",
+            own=False,
             status=error.status if error else 200,
             error=error,
             thread=thread,

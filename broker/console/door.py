@@ -174,7 +174,9 @@ async def sent(request: Request) -> Form:
         pairs = parse_qsl(raw, keep_blank_values=True, strict_parsing=bool(raw), max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError:  # UnicodeDecodeError is one.
         raise Malformed("The form can't be read.") from None
-    return Form(tuple((name, value.replace("\r\n", "\n").strip()) for name, value in pairs))
+    form = Form(tuple((name, value.replace("\r\n", "\n").strip()) for name, value in pairs))
+    request.state.typed = form  # A page that says what was wrong keeps what was typed.
+    return form
 
 
 async def posted(request: Request, who: SignedIn) -> Form:

@@ -87,6 +87,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             "may_decide": "approve" in given,
             "may_assess": "assess" in given,
             "missing": [one.partition(":")[0] for one in shown.missing],
+            "own": application.requester_id == who.caller.person_id,
             "may_renew": application.requester_id == who.caller.person_id and shown.status == "approved",
             "differences": applications.differences(session, desk.keys, application) if application.round > 1 else [],
             "reports": [(row, feedback.comment_of(desk.keys, application, row)) for row in reports],

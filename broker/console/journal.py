@@ -17,7 +17,7 @@ from broker import clock
 from broker.audit import receipt
 from broker.audit import service as audit
 from broker.audit.models import AuditEvent
-from broker.console import language, tables, words
+from broker.console import event_words, language, tables, words
 from broker.console.applying import RESIDENT_NUMBER
 from broker.console.desk import Desk
 from broker.console.door import Visitor, require
@@ -142,10 +142,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         cells = [
             [
                 Cell(language.moment(spoken, zone, row.at)),
-                Cell(row.type),
-                Cell(names.get(row.actor, row.actor)),
+                Cell(event_words.event(spoken, row.type), note=row.type),
+                Cell(event_words.actor(spoken, row.actor, names)),
                 Cell(row.application or "–", href=f"/console/applications/{row.application}" if row.application else ""),
-                Cell(row.outcome or "–"),
+                Cell(words.word(spoken, "outcome", row.outcome)),
                 Cell(said(spoken, N_("Proof")), href=f"/console/proof/{row.id}"),
             ]
             for row in rows[:limit]
@@ -157,7 +157,11 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             offset + len(rows),
             span=said(spoken, SPAN if len(rows) <= limit else N_("{first} to {last}, and more")),
             filters=[
-                Filter("type", said(spoken, N_("Event")), hint="release."),
+                Filter(
+                    "type",
+                    said(spoken, N_("Event")),
+                    sorted(((f"{code}.", said(spoken, one)) for code, one in event_words.ABOUT.items()), key=lambda one: one[1]),
+                ),
                 Filter("person", said(spoken, N_("User name"))),
                 Filter("application", said(spoken, N_("Application")), hint="SA-2026-…"),
                 Filter("since", said(spoken, N_("From")), kind="date"),
@@ -184,7 +188,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             status=problem.status if problem else 200,
             problem=problem,
             event=row,
-            who_did=names.get(row.actor, row.actor) if row else "",
+            happened=event_words.event(pages.language(request), row.type) if row else "",
+            purpose=text(desk.purposes.get(row.purpose or ""), pages.language(request), row.purpose or "") if row else "",
+            who_did=event_words.actor(pages.language(request), row.actor, names) if row else "",
             proof=given,
             hashes=[one.hex() for one in given.hashes] if given else [],
             leaf=row.leaf if row and who.caller.may(Action.LOG_READ) else "",

@@ -94,3 +94,14 @@ def start(caller: PersonCaller) -> str:
     """Where somebody begins: at their own work, which is the first line that not everybody sees."""
     seen = entries(caller)
     return next((entry for entry in seen if entry.action or entry.roles), seen[0]).path
+
+
+def standing(path: str, listed: Collection[str], *, own: bool) -> str:
+    """The line of the menu under which a page stands: the longest that its address begins with; "" for none.
+
+    An application stands under the list to which it belongs for whoever looks: their own, those to decide, or all exchanges.
+    """
+    if path.startswith("/console/applications/") and not own:
+        wanted = "/console/decide" if path.endswith("/decide") else "/console/exchanges"
+        return wanted if wanted in listed else ""
+    return max((one for one in listed if path == one or path.startswith(f"{one}/")), key=len, default="")

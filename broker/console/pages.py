@@ -90,6 +90,15 @@ DONE = {
     "password": N_("Your password was changed. Sign in with the new one."),
 }
 
+#: Where work goes on after it, by role of whoever did it: the list from which they came, with the words of the link.
+_TO_ENDORSE, _TO_DECIDE = ("/console/endorse", N_("On to what else waits for me")), ("/console/decide", N_("On to what else waits for me"))
+_MINE = ("/console/applications", N_("To my applications"))
+ONWARD = {
+    "submitted": (_MINE,), "withdraw": (_MINE,), "feedback": (_MINE,),
+    **dict.fromkeys(("endorse", "agree"), (_TO_ENDORSE, _TO_DECIDE)),
+    **dict.fromkeys(("return", "refuse", "legality", "necessity", "concur", "approve", "narrow"), (_TO_DECIDE, _TO_ENDORSE)),
+}  # fmt: skip
+
 _SCRIPT = "text/javascript; charset=utf-8"
 _STATIC = {"console.css": "text/css; charset=utf-8", "console.js": _SCRIPT, "keys.js": _SCRIPT, "icon.svg": "image/svg+xml"}
 
@@ -137,6 +146,7 @@ class Pages:
             "help_of": lambda error: problems.help_(spoken, error),
             "sentence_of": lambda found: problems.sentence(spoken, found),
             "field_of": lambda path: problems.place(spoken, Problem(path, "", "")) or path,
+            "anchor_of": problems.anchor,
             "place_of": lambda found: problems.place(spoken, found),
         }
         environment.filters |= {
@@ -153,17 +163,22 @@ class Pages:
     def show(self, request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
         """The page. ``context`` is what the template names beside what every page has."""
         who = visitor_of(request)
+        nav = context.get("nav") or (navigation.entries(who.caller, who.lent) if who and who.lack is None else [])
+        listed, mark = {entry.path for entry in nav}, request.query_params.get("done", "")
         given = {
             "who": who,
             "csrf": who.csrf if who else "",
-            "nav": navigation.entries(who.caller, who.lent) if who and who.lack is None else [],
+            "nav": nav,
             "path": request.url.path,
+            "standing": navigation.standing(request.url.path, listed, own=bool(context.get("own", True))),
+            "onward": next((one for one in ONWARD.get(mark, ()) if one[0] in listed), None),
+            "typed": request.scope.get("state", {}).get("typed") if context.get("error") else None,
             "at_patients": False,
             "sso": self.desk.settings.sso_issuer is not None,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             "static_version": self.version,
             "kept": _kept(request) if status >= HTTPStatus.BAD_REQUEST else {},
-            "done": DONE.get(request.query_params.get("done", ""), ""),
+            "done": DONE.get(mark, ""),
             **context,
         }
         return HTMLResponse(self.environments[self.language(request)].get_template(template).render(given), status, HEADERS)

@@ -67,9 +67,13 @@ SENTENCES = MappingProxyType(
         "both": N_("The same day is named as off and as worked."),
         "public-holiday": N_("1 January, 1 and 2 May and 1 to 3 October are off by law; one of them is missing."),
         "too-many": N_("More days than any notice has had."),
+        "password-common": N_("It is common or easily guessed. Choose another, such as four words that have nothing to do with each other."),
         "password": N_("It does not meet the rules: at least 12 characters, without the user name, not a few characters repeated."),
     }
 )
+
+#: What is wrong where a whole part of a form is empty, by the part.
+EMPTY = MappingProxyType({"/data": N_("Tick at least one kind of data."), "/patients": N_("Name at least one patient.")})
 
 #: What the fields of forms are called, by the last name in the problem's path.
 FIELDS = MappingProxyType(
@@ -163,6 +167,8 @@ def help_(language: str, error: BrokerError) -> str:
 
 def sentence(language: str, found: Problem) -> str:
     """What is wrong with one field."""
+    if found.code in ("required", "missing") and found.path in EMPTY:
+        return said(language, EMPTY[found.path])
     if found.code in SENTENCES:
         return said(language, SENTENCES[found.code])
     return said(language, fhir_sentence(found, language))
@@ -175,6 +181,14 @@ def place(language: str, found: Problem) -> str:
         return said(language, _NUMBERED[numbered[1]]) % {"number": int(numbered[2]) + 1}
     name = found.path.rsplit("/", 1)[-1]
     return said(language, FIELDS[name]) if name in FIELDS else ""
+
+
+def anchor(found: Problem) -> str:
+    """The id of the field that is meant, for a link to it; "" where a page has none. Fields are named by the last part of the path."""
+    if not found.path.strip("/"):
+        return ""
+    patient = re.match(r"/patients/([0-9]+)", found.path)
+    return f"pv{int(patient[1]) + 1}" if patient else f"f-{found.path.rsplit('/', 1)[-1]}"
 
 
 def of_validation(error: ValidationError, language: str) -> Invalid:

@@ -257,7 +257,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             ]
             for one in identity.clients(session)
         ]
-        titles = (N_("Identifier"), N_("Name"), N_("Organisation"), N_("Keys"), N_("Tokens bound to a key"), N_("State"))
+        titles = (N_("Identifier"), N_("Name of the system"), N_("Organisation"), N_("Keys"), N_("Tokens bound to a key"), N_("State"))
         table = cut(spoken, ask, [Column(said(spoken, title)) for title in titles], cells, usual_filters(spoken))
         return shown(
             request, "clients.html", table, "clients", ask, error=error, organizations=choices(session, spoken),

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from sqlmodel import col, select
 
 from broker.audit.models import AuditEvent
-from broker.console import charts, language, tables
+from broker.console import charts, event_words, language, tables
 from broker.console.desk import Desk
 from broker.console.door import Visitor, require
 from broker.console.language import N_, said
@@ -69,7 +69,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         rows = [
             [
                 Cell(language.moment(spoken, zone, one.at)),
-                Cell(one.type),
+                Cell(event_words.event(spoken, one.type)),
                 Cell(named(known.get(one.recipient or ""), spoken)),
                 Cell(text(desk.purposes.get(one.purpose or ""), spoken)),
                 Cell(one.application or "–"),

@@ -91,7 +91,7 @@ ATTACHMENT = {
     "other": N_("Other"),
 }
 URGENCY = {"routine": N_("Routine"), "urgent": N_("Urgent"), "emergency": N_("Emergency")}
-CHANNEL = {"api": N_("FHIR interface"), "bundle": N_("One bundle"), "bulk": N_("Bulk export")}
+CHANNEL = {"api": N_("System to system, when needed"), "bundle": N_("One bundle"), "bulk": N_("Bulk export")}
 REASON = {
     "not-lawful": N_("Not lawful"),
     "not-necessary": N_("Not necessary"),

@@ -12,7 +12,7 @@ from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.errors import Invalid, Problem
-from broker.identity import passwords, rules
+from broker.identity import guessing, passwords, rules
 from broker.identity.errors import AlreadyThere, NotYourself, PasswordRefused, RoleNotHere, RolesApart, UnknownPerson
 from broker.identity.login import USERNAME
 from broker.identity.models import Person, RoleHeld
@@ -81,7 +81,7 @@ def add_person(
     row = Person(
         id=person_id,
         username=username,
-        password_hash=None if password is None else _hashed(password, username),
+        password_hash=None if password is None else _hashed(password, username, name),
         name=name,
         organization_id=home.id,
         natural_person=natural_person or str(person_id),
@@ -161,14 +161,16 @@ def set_password(session: Session, actor: str, person_id: UUID, password: str, *
     if row.must_change_password and not temporary and passwords.matches(password, row.password_hash)[0]:
         raise PasswordRefused(problems=(Problem("/password", "password-same", "Choose a password that nobody else knows."),))
     row.must_change_password = temporary
-    row.password_hash = _hashed(password, row.username)
+    row.password_hash = _hashed(password, row.username, row.name)
     end_sessions(session, actor, person_id)
     return _store(session, row, event=Event("person.password-set", actor, recipient=row.organization_id, facts={"person": str(person_id)}))
 
 
-def _hashed(password: str, username: str) -> str:
+def _hashed(password: str, username: str, name: str) -> str:
     if problem := rules.password_problem(password, username):
         raise PasswordRefused(problems=(Problem("/password", "password", problem),))
+    if guessing.is_guessable(password, (username, *username.split("."), name)):
+        raise PasswordRefused(problems=(Problem("/password", "password-common", "This password is common or easily guessed; choose another."),))
     return passwords.hashed(password)
 
 

@@ -35,6 +35,32 @@ KINDS: dict[str, Kind] = {
         "The patient withdrew the consent {consent}. You received data {releases} times under it: stop using them, delete copies, acknowledge.",
         "患者已撤回知情同意 {consent}，贵单位曾据此接收数据 {releases} 次。请停止使用、按约定删除副本并确认。", "/console/withdrawals",
     ),
+    # -- accounts --
+    "account.password-set": Kind(
+        "The password of {username} was set by {by}", "{by} 为 {username} 设定了密码",
+        "{by} set a password for the account {username}; it must be changed at the next login. If nobody asked for that, tell the auditor at once.",
+        "{by} 为账号 {username} 设定了密码，下次登录时须更改。如无人要求这样做，请立即告知审计员。", "/console/account/security",
+    ),
+    "account.password-link": Kind(
+        "A link for a new password of {username} was made by {by}", "{by} 为 {username} 生成了设定密码的链接",
+        "{by} made a link by which a new password is chosen for the account {username}. If nobody asked for it, tell the auditor at once.",
+        "{by} 为账号 {username} 生成了设定新密码的链接。如无人要求这样做，请立即告知审计员。", "/console/account/security",
+    ),
+    "account.linked": Kind(
+        "The account {username} was linked to the hospital login by {by}", "{by} 将 {username} 关联到医院统一登录",
+        "{by} linked the account {username} to an identity of the hospital login, which opens it from now on. If it is not theirs, tell the auditor.",
+        "{by} 将账号 {username} 关联到医院统一登录的一个身份，此后该身份可登录此账号。如非本人身份，请立即告知审计员。", "/console/account/security",
+    ),
+    "account.factors-asked": Kind(
+        "{by} says that the second factors of {username} are lost", "{by} 称 {username} 的二次验证方式已遗失",
+        "{by} says that the second factors of {username} are lost. Once a second person agrees they are gone. If they are not lost, say so now.",
+        "{by} 称账号 {username} 的二次验证方式已遗失；再有一人同意即被解除。如并未遗失，请立即告知审计员。", "/console/account/security",
+    ),
+    "account.factors-reset": Kind(
+        "The second factors of {username} were taken away", "{username} 的二次验证方式已解除",
+        "Two people, the second {by}, took the second factors of {username} away. New ones are added at the next login.",
+        "经两人确认（第二人为 {by}），账号 {username} 的二次验证方式已解除，下次登录时须重新登记。", "/console/account/security",
+    ),
     # -- applications --
     "application.to-endorse": Kind(
         "{application} waits for your endorsement", "{application} 待您审签",

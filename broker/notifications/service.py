@@ -17,7 +17,7 @@ from broker.crypto import Keys
 from broker.database import Database
 from broker.identity.access import PersonCaller, Role
 from broker.identity.models import Organization, Person, RoleHeld
-from broker.notifications import sending
+from broker.notifications import accounts, sending
 from broker.notifications.addresses import Resolve, networks, resolved, url_problem
 from broker.notifications.channels import add_channel, channels, remove_channel
 from broker.notifications.errors import NoSuchNotification, NotDelivered, UndeliverableKind
@@ -46,6 +46,7 @@ __all__ = [
     "remove_channel",
     "resolved",
     "said",
+    "tell_of_accounts",
     "tell_outsider",
     "unread",
     "webhook_problem",
@@ -115,6 +116,11 @@ def notify_role(
         own = None if once is None else f"{once}|{person}"
         told += notify(session, keys, to=f"person:{person}", kind=kind, facts=facts, once=own) is not None
     return told
+
+
+def tell_of_accounts(session: Session, keys: Keys) -> int:
+    """Tell people, and those who keep and audit accounts, of what somebody else did to a way into an account; how many messages."""
+    return accounts.tell(session, keys, notify)
 
 
 def said(kind: str, facts: Mapping[str, Any], language: str) -> tuple[str, str, str]:
@@ -253,4 +259,13 @@ def background() -> list[jobs.Job]:
         del payload
         deliver_due(tools.database, tools.keys, tools.settings)
 
-    return [jobs.Job("notifications.deliver", deliver), jobs.Job("notifications.deliver_again", deliver, cron="* * * * *")]
+    def look(tools: jobs.Tools, payload: dict[str, Any]) -> None:
+        del payload
+        with tools.database.transaction() as session:
+            tell_of_accounts(session, tools.keys)
+
+    return [
+        jobs.Job("notifications.deliver", deliver),
+        jobs.Job("notifications.deliver_again", deliver, cron="* * * * *"),
+        jobs.Job("notifications.accounts", look, cron="* * * * *"),
+    ]

@@ -45,6 +45,7 @@ def test_a_patient_sees_who_received_what_and_withdraws(chromium, story, languag
         assert (paper.status, paper.headers["content-type"], paper.body()[:5]) == (200, "application/pdf", b"%PDF-")
         desk.open("/console/patient/consents")
         desk.look("patient-consents")
+        page.locator("details.sure > summary").first.click()
         desk.press("button.danger")
         assert page.locator("[role=status]").count() == 1
         assert page.locator("button.danger").count() == 0

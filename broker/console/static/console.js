@@ -9,6 +9,7 @@ for (const form of document.querySelectorAll("form[method=post]")) {
     for (const button of form.querySelectorAll("button")) setTimeout(() => (button.disabled = true), 0);
   });
 }
+document.getElementById("problems")?.focus();
 for (const button of document.querySelectorAll("button[data-print]")) {
   button.hidden = false;
   button.addEventListener("click", () => window.print());
