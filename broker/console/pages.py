@@ -85,6 +85,7 @@ DONE = {
     "reported": N_("Thank you. It has its number, and whoever handles incidents is told."),
     "contained": N_("Frozen. From now on not a byte leaves to or of what was named."),
     "glass": N_("Open. It closes by itself, and is reviewed afterwards."),
+    "correction-proposed": N_("Proposed. A colleague compares it and agrees; then it takes its place and past recipients are told."),
     "asked": N_("Thank you. It is on record, with its clock."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),

@@ -53,11 +53,12 @@ def headline(resource: Mapping[str, Any]) -> str:
 def rows(language: str, resource: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each element of a resource with its value."""
     hidden = ("resourceType", "id", "meta")
-    found = [(vocabulary.element(language, _plain(name)), shown(value)) for name, value in resource.items() if name not in hidden]
+    found = [(vocabulary.element(language, plain(name)), shown(value)) for name, value in resource.items() if name not in hidden]
     return [(name, value) for name, value in found if value]
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """The name of an element without the type that stands behind it: ``valueQuantity`` is a value."""
     for stem in ("value", "effective", "onset", "abatement", "deceased", "medication", "performed", "occurrence"):
         if name.startswith(stem) and name[len(stem) : len(stem) + 1].isupper():
             return stem

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker.console import afterwards, language, words
+from broker.console import afterwards, corrections, language, words
 from broker.console.afterwards import actor_name, choice_of, offered, several, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
@@ -96,13 +96,16 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             actions -= {Action.LIFT.value}
         if row.extended:
             actions -= {Action.EXTEND.value}
+        found = requests.staged(session, keys, caller, row)
         other = State(row.status) is State.APPEALED and row.decided_by == caller.natural_person
         return pages.show(
             request, "request.html", status=error.status if error else 200, error=error, it=row, article=ARTICLES[kind], late=requests.is_late(row),
             estimated=requests.estimated(session)(row),
             text=requests.words_of(session, keys, caller, row, "text", row.text_sealed), asker=requests.asker_of(session, keys, caller, row),
             answer=requests.answer_of(session, keys, caller, row), actions=actions, decided_himself=other,
+            proposer=actor_name(session, spoken, found.actor) if found else "",
             grounds=offered(spoken, "request_ground", [one.value for one in requests.grounds(kind, by)]), copies=handles and requests.may_copy(row),
+            staged=corrections.shown(spoken, found, caller.natural_person) if found else None,
             steps=[
                 {"what": words.word(spoken, "request_step", one.action), "at": one.at, "who": actor_name(session, spoken, one.actor), "text": given}
                 for one, given in requests.steps(session, keys, caller, row)
@@ -143,8 +146,11 @@ def _step(desk: Desk, form: Form, who: Visitor, session: Session, number: str) -
         return
     match name:
         case "correct":
-            references = several(form, "references")
-            requests.correct(session, keys, desk.database, caller, number, text=text_of(form), references=references)
+            requests.note(session, keys, caller, number, text=text_of(form), references=several(form, "references"))
+        case "agree":
+            requests.agree(session, keys, desk.database, caller, number, text=text_of(form))
+        case "send-back":
+            requests.send_back(session, keys, caller, number, text=text_of(form))
         case "refuse":
             ground = Ground(choice_of(form, "ground", list(Ground)))
             requests.refuse(session, keys, caller, number, ground=ground, text=text_of(form))

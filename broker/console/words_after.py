@@ -166,6 +166,8 @@ REQUEST_STATE = {
     "withdrawn": N_("Withdrawn"),
 }
 REQUEST_STEP = {
+    "correction-proposed": N_("Correction proposed"),
+    "correction-returned": N_("Correction sent back"),
     "received": N_("Received"),
     "identified": N_("Identity and right checked"),
     "extended": N_("Time extended"),

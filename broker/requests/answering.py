@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session, col, select
@@ -13,8 +10,7 @@ from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
-from broker.database import Database
-from broker.errors import Forbidden, Problem
+from broker.errors import Forbidden
 from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller
@@ -23,7 +19,6 @@ from broker.records import service as records
 from broker.requests import rules
 from broker.requests.errors import (
     AnotherPerson,
-    CorrectionNotTaken,
     GroundRequired,
     NoSuchRequest,
     RequestMoveNotAllowed,
@@ -49,13 +44,13 @@ def find(session: Session, number: str, *, lock: bool = True) -> PatientRequest:
 
 def identify(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """Who asks for the patient was made sure of, and by which right: the words say how. Raises Forbidden, NoSuchRequest, RequestMoveNotAllowed."""
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     return _moved(session, keys, row, Action.IDENTIFY, caller.actor, text)
 
 
 def extend(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """More time, once, and the patient sees why. Raises as :func:`identify`."""
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     if row.extended:
         raise RequestMoveNotAllowed
     row.extended, row.due_on = True, workdays.calendar(session).due(row.due_on, rules.EXTENSION).day
@@ -65,77 +60,22 @@ def extend(session: Session, keys: Keys, caller: PersonCaller, number: str, *, t
 def fulfil(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """Do what was asked, and say so. A restriction takes effect at once: nothing of the patient leaves any more.
 
-    A deletion is an order of two people (:func:`order`), a correction goes with what was corrected (:func:`correct`). Raises as
+    A deletion is an order of two people (:func:`order`), a correction goes with what was corrected (``correcting``). Raises as
     :func:`identify`; AnotherPerson.
     """
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     if Kind(row.kind) in (Kind.DELETION, Kind.CORRECTION):
         raise RequestMoveNotAllowed
     if Kind(row.kind) is Kind.RESTRICTION:
         check_move(State(row.status), Action.FULFIL)
         records.freeze(session, keys, caller.actor, row.patient_key, frozen=True)
         incidents.hand_over_patient(session, row.patient_key)
-    return _answered(session, keys, caller, row, Action.FULFIL, text)
-
-
-def correct(
-    session: Session,
-    keys: Keys,
-    database: Database,
-    caller: PersonCaller,
-    number: str,
-    *,
-    text: str,
-    bundle: Any = None,
-    references: tuple[str, ...] = (),
-) -> PatientRequest:
-    """What was wrong is right now: ``bundle`` brings the corrected resources, or ``references`` names those that their source put right.
-
-    Everybody who received the patient's data before is told and answers what they did (``record.corrected``, obligations). The resources
-    are stored in a transaction of their own before this one commits. Raises as :func:`fulfil`, CorrectionNotTaken.
-    """
-    row = _handled(session, caller, number)
-    if Kind(row.kind) is not Kind.CORRECTION:
-        raise RequestMoveNotAllowed
-    check_move(State(row.status), Action.FULFIL)
-    subject = records.open_vault(session, keys, row.patient_key)
-    named = tuple(sorted({*references, *_of_bundle(bundle, subject.fhir_id)})) if bundle is not None else tuple(sorted(set(references)))
-    if not named:
-        raise CorrectionNotTaken(problems=(Problem("/references", "required", "Name what was corrected."),))
-    if bundle is not None:
-        report = records.ingest_bundle(database, keys, json.dumps(bundle, ensure_ascii=False).encode(), source=row.number, actor=caller.actor)
-        if report.refused:
-            raise CorrectionNotTaken(problems=tuple(problem for refusal in report.refusals for problem in refusal.problems))
-    types = sorted({one.partition("/")[0] for one in named})
-    facts: Facts = {"request": row.number, "resources": len(named), "types": types[:20]}
-    audit.record(session, Event("record.corrected", caller.actor, patient=row.patient_key, subject=subject.subject, facts=facts))
-    return _answered(session, keys, caller, row, Action.FULFIL, text, resources=len(named))
-
-
-def _of_bundle(bundle: Any, patient: str) -> tuple[str, ...]:
-    """The resources of a Bundle, each of this patient. Raises CorrectionNotTaken."""
-    entries = bundle.get("entry") if isinstance(bundle, Mapping) and bundle.get("resourceType") == "Bundle" else None
-    if not isinstance(entries, list) or not entries:
-        raise CorrectionNotTaken(problems=(Problem("/", "structure", "must be a Bundle with entries"),))
-    found, problems = [], []
-    for place, entry in enumerate(entries):
-        resource = entry.get("resource") if isinstance(entry, Mapping) else None
-        if not isinstance(resource, Mapping) or not isinstance(resource.get("id"), str):
-            problems.append(Problem(f"/entry/{place}/resource", "required", "must be a resource with its own id"))
-            continue
-        about = resource.get("subject") or resource.get("patient") or resource.get("beneficiary")
-        mine = resource.get("resourceType") == "Patient" and resource["id"] == patient
-        if not mine and not (isinstance(about, Mapping) and about.get("reference") == f"Patient/{patient}"):
-            problems.append(Problem(f"/entry/{place}/resource", "value", "must be of the patient who asks"))
-        found.append(f"{resource.get('resourceType')}/{resource['id']}")
-    if problems:
-        raise CorrectionNotTaken(problems=tuple(problems))
-    return tuple(found)
+    return answered(session, keys, caller, row, Action.FULFIL, text)
 
 
 def order(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """Propose the destruction that the patient asks for, as the first of its two people. Raises as :func:`fulfil`."""
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     if Kind(row.kind) is not Kind.DELETION:
         raise RequestMoveNotAllowed
     retention.check_orderer(caller)
@@ -145,7 +85,7 @@ def order(session: Session, keys: Keys, caller: PersonCaller, number: str, *, te
         patients=[row.patient_key],
     )  # fmt: skip
     row.order_number = made.number
-    return _answered(session, keys, caller, row, Action.ORDER, text, order=made.number)
+    return answered(session, keys, caller, row, Action.ORDER, text, order=made.number)
 
 
 def settle_orders(session: Session, keys: Keys) -> int:
@@ -166,11 +106,11 @@ def settle_orders(session: Session, keys: Keys) -> int:
 
 def refuse(session: Session, keys: Keys, caller: PersonCaller, number: str, *, ground: Ground, text: str) -> PatientRequest:
     """Refuse, with a ground of law and reasons in plain words (PIPL 50). Raises as :func:`identify`; GroundRequired."""
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     if ground not in rules.grounds(Kind(row.kind), By(row.by)):
         raise GroundRequired
     row.ground = ground.value
-    return _answered(session, keys, caller, row, Action.REFUSE, text, ground=ground.value)
+    return answered(session, keys, caller, row, Action.REFUSE, text, ground=ground.value)
 
 
 def appeal(session: Session, keys: Keys, row: PatientRequest, *, text: str, actor: str = identity.PATIENT) -> PatientRequest:
@@ -181,8 +121,8 @@ def appeal(session: Session, keys: Keys, row: PatientRequest, *, text: str, acto
 
 def uphold(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """The answer stands, as somebody else sees it; the patient may turn to the authority or a court (PIPL 50, 65). Raises AnotherPerson."""
-    row = _handled(session, caller, number)
-    return _answered(session, keys, caller, row, Action.UPHOLD, text)
+    row = handled(session, caller, number)
+    return answered(session, keys, caller, row, Action.UPHOLD, text)
 
 
 def withdraw(session: Session, keys: Keys, row: PatientRequest, *, actor: str = identity.PATIENT) -> PatientRequest:
@@ -192,7 +132,7 @@ def withdraw(session: Session, keys: Keys, row: PatientRequest, *, actor: str = 
 
 def lift(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> PatientRequest:
     """A restriction ends, because the patient says so. Raises as :func:`identify`."""
-    row = _handled(session, caller, number)
+    row = handled(session, caller, number)
     if Kind(row.kind) is not Kind.RESTRICTION or row.lifted_at is not None:
         raise RequestMoveNotAllowed
     row.lifted_at = clock.now()
@@ -205,20 +145,27 @@ def lift(session: Session, keys: Keys, caller: PersonCaller, number: str, *, tex
     return _moved(session, keys, row, Action.LIFT, caller.actor, text)
 
 
-def _handled(session: Session, caller: PersonCaller, number: str) -> PatientRequest:
+def handled(session: Session, caller: PersonCaller, number: str) -> PatientRequest:
+    """A request, locked, for whoever handles it. Raises Forbidden, NoSuchRequest."""
     if not caller.may(Button.REQUEST_HANDLE):
         raise Forbidden
     return find(session, number)
 
 
-def _answered(
-    session: Session, keys: Keys, caller: PersonCaller, row: PatientRequest, action: Action, text: str, **facts: str | int | bool | list[str]
-) -> PatientRequest:
+def check_answer(row: PatientRequest, caller: PersonCaller, text: str, action: Action = Action.FULFIL) -> None:
+    """Whether somebody may answer so. Raises AnotherPerson, RequestMoveNotAllowed, RequestWordsRequired."""
     if State(row.status) is State.APPEALED and row.decided_by == caller.natural_person:
         raise AnotherPerson
     check_move(State(row.status), action)
     if not text.strip():
         raise RequestWordsRequired
+
+
+def answered(
+    session: Session, keys: Keys, caller: PersonCaller, row: PatientRequest, action: Action, text: str, **facts: str | int | bool | list[str]
+) -> PatientRequest:
+    """Answer it: judged, in the patient's words' place, and on record. Raises AnotherPerson, RequestMoveNotAllowed, RequestWordsRequired."""
+    check_answer(row, caller, text, action)
     row.answered_at = row.answered_at or clock.now()
     if action in (Action.FULFIL, Action.ORDER):
         row.ground = None

@@ -78,3 +78,25 @@ class RequestStep(SQLModel, table=True):
     at: datetime = Field(sa_type=_TIME)
     actor: str = Field(sa_type=sa.Text)
     text_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
+
+
+class Correction(SQLModel, table=True):
+    """What is right, as one person brought it and another agreed to it or sent it back. Its content lies under the patient's own key."""
+
+    __tablename__ = "patient_correction"
+    __table_args__ = (
+        sa.CheckConstraint("status IN ('proposed', 'agreed', 'returned')", name="status"),
+        sa.ForeignKeyConstraint(["patient_key", "request_id"], ["patient_request.patient_key", "patient_request.id"]),
+        sa.Index("uq_patient_correction_waiting", "patient_key", "request_id", unique=True, postgresql_where=sa.text("status = 'proposed'")),
+    )
+
+    patient_key: UUID = Field(primary_key=True)
+    id: UUID = Field(default_factory=uuid4, primary_key=True)
+    request_id: UUID
+    status: str = Field(default="proposed", sa_type=sa.Text)
+    proposed_at: datetime = Field(sa_type=_TIME)
+    proposed_by: str = Field(sa_type=sa.Text)  #: as the log names actors
+    natural_person: str = Field(sa_type=sa.Text)
+    decided_at: datetime | None = Field(default=None, sa_type=_TIME)
+    decided_by: str | None = Field(default=None, sa_type=sa.Text)
+    body_sealed: bytes = Field(sa_type=sa.LargeBinary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.responses import Response
 from sqlmodel import Session
 
@@ -25,6 +25,7 @@ from broker.settings import Settings
 
 Number = Annotated[str, Path(max_length=40, description="The number of the request (PR-YYYY-NNNNNN).")]
 Handler = Annotated[PersonCaller, Depends(require(Button.REQUEST_HANDLE))]
+Fhir = Annotated[bytes, Body(media_type="application/fhir+json", description="A resource, or a Bundle of them; numbers keep their digits.")]
 Reader = Annotated[PersonCaller, Depends(require(Button.REQUEST_READ))]
 
 
@@ -74,9 +75,23 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
 
     @router.post("/{number}/correct")
     def correct(number: Number, body: schemas.CorrectIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
-        """Say what was put right, or bring it; past recipients are told."""
-        row = service.correct(session, keys, database, caller, number, text=body.text, bundle=body.bundle, references=body.references)
-        return whole(session, caller, row)
+        """Say what its source put right; past recipients are told."""
+        return whole(session, caller, service.note(session, keys, caller, number, text=body.text, references=body.references))
+
+    @router.post("/{number}/correction")
+    def stage(number: Number, body: Fhir, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
+        """Bring what is right, as the first of two people: one resource of the patient, or a Bundle of them."""
+        return whole(session, caller, service.stage(session, keys, caller, number, body))
+
+    @router.post("/{number}/correction/agree")
+    def agree(number: Number, body: schemas.TextIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
+        """It is right, as somebody else sees it: it is taken in, the patient is answered, past recipients are told."""
+        return whole(session, caller, service.agree(session, keys, database, caller, number, text=body.text))
+
+    @router.post("/{number}/correction/return")
+    def send_back(number: Number, body: schemas.TextIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
+        """It is not right, or whoever brought it takes it back."""
+        return whole(session, caller, service.send_back(session, keys, caller, number, text=body.text))
 
     @router.post("/{number}/appeal")
     def appeal(number: Number, body: schemas.TextIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
@@ -106,7 +121,7 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
 
 
 def _listed(row: PatientRequest, estimated: bool) -> dict[str, object]:
-    named = ("article", "late", "due_estimated", "order", "text", "asker", "answer", "actions", "grounds", "steps")
+    named = ("article", "late", "due_estimated", "order", "text", "asker", "answer", "actions", "grounds", "correction", "steps")
     fields = {name: getattr(row, name) for name in schemas.RequestOut.model_fields if name not in named}
     return {**fields, "article": ARTICLES[Kind(row.kind)], "late": service.is_late(row), "due_estimated": estimated, "order": row.order_number}
 
@@ -121,8 +136,19 @@ def _whole(session: Session, keys: Keys, caller: PersonCaller, row: PatientReque
             "answer": service.answer_of(session, keys, caller, row),
             "actions": [action.value for action in possible(State(row.status))] if handles else [],
             "grounds": [one.value for one in service.grounds(Kind(row.kind), By(row.by))] if handles else [],
+            "correction": _staged(service.staged(session, keys, caller, row)),
             "steps": [
                 schemas.StepOut(action=one.action, actor=one.actor, at=one.at, text=text) for one, text in service.steps(session, keys, caller, row)
             ],
         }
     )
+
+
+def _staged(found: service.Staged | None) -> schemas.StagedOut | None:
+    if found is None:
+        return None
+    resources = [
+        schemas.CorrectedOut(reference=one.reference, kept=one.kept, changes=[schemas.ChangeOut(**vars(change)) for change in one.changes])
+        for one in found.resources
+    ]
+    return schemas.StagedOut(by=found.actor, at=found.at, resources=resources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,11 +43,34 @@ class RefuseIn(_In):
 
 
 class CorrectIn(_In):
-    """What was corrected: a transaction Bundle of the patient's resources, or references to those that their source put right."""
+    """References to the resources that their source put right and that came in from there."""
 
     text: Words
-    bundle: dict[str, Any] | None = None
-    references: Annotated[tuple[Reference, ...], Field(max_length=500)] = ()
+    references: Annotated[tuple[Reference, ...], Field(min_length=1, max_length=500)]
+
+
+class ChangeOut(BaseModel):
+    """A single value that a correction changes."""
+
+    place: str
+    before: str | None
+    after: str | None
+
+
+class CorrectedOut(BaseModel):
+    """A resource of a correction. ``kept``: it is kept here already."""
+
+    reference: str
+    kept: bool
+    changes: list[ChangeOut]
+
+
+class StagedOut(BaseModel):
+    """A correction that waits for its second person."""
+
+    by: str
+    at: datetime
+    resources: list[CorrectedOut]
 
 
 class StepOut(BaseModel):
@@ -86,4 +109,5 @@ class RequestWhole(RequestOut):
     answer: str | None
     actions: list[str]
     grounds: list[str]
+    correction: StagedOut | None
     steps: list[StepOut]

@@ -18,9 +18,10 @@ from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller, Role
 from broker.notifications import service as notifications
 from broker.records import service as records
-from broker.requests import answering, rules
-from broker.requests.answering import appeal, correct, extend, fulfil, identify, lift, order, refuse, settle_orders, uphold, withdraw
+from broker.requests import answering, difference, rules
+from broker.requests.answering import appeal, extend, fulfil, identify, lift, order, refuse, settle_orders, uphold, withdraw
 from broker.requests.copying import Copy, bundle, copy, may_copy, resources
+from broker.requests.correcting import Staged, agree, kept, kept_bytes, note, send_back, stage, staged
 from broker.requests.errors import NoSuchRequest, RequestMoveNotAllowed, RequestWordsRequired
 from broker.requests.lifecycle import OPEN, Action, State, possible
 from broker.requests.models import PatientRequest, RequestNumber, RequestStep
@@ -35,7 +36,9 @@ __all__ = [
     "Copy",
     "Ground",
     "Kind",
+    "Staged",
     "State",
+    "agree",
     "answer_of",
     "appeal",
     "ask",
@@ -43,7 +46,7 @@ __all__ = [
     "background",
     "bundle",
     "copy",
-    "correct",
+    "difference",
     "estimated",
     "extend",
     "figures",
@@ -52,17 +55,23 @@ __all__ = [
     "grounds",
     "identify",
     "is_late",
+    "kept",
+    "kept_bytes",
     "lift",
     "look",
     "many",
     "may_copy",
+    "note",
     "of_patient",
     "order",
     "possible",
     "refuse",
     "remind",
     "resources",
+    "send_back",
     "settle_orders",
+    "stage",
+    "staged",
     "steps",
     "uphold",
     "withdraw",

@@ -280,13 +280,29 @@ TABLE = {
     "PUT /api/v1/working-calendar/{year}": "person:organization.write",
     "GET /console/working-days": "page:registry.read",
     "POST /console/working-days": "page-form:organization.write",
+    "GET /console/requests/{number}/correct": "page:request.handle",
+    **{f"POST /console/requests/{{number}}/{name}": "page-form:request.handle" for name in ("correct", "correct-file")},
     "GET /api/v1/patient-requests": "person:request.read",
     "POST /api/v1/patient-requests": "person:request.handle",
     "GET /api/v1/patient-requests/{number}": "person:request.read",
     "GET /api/v1/patient-requests/{number}/copy": "person:request.handle",
     **{
         f"POST /api/v1/patient-requests/{{number}}/{verb}": "person:request.handle"
-        for verb in ("refuse", "correct", "appeal", "withdraw", "identify", "extend", "fulfil", "order", "uphold", "lift")
+        for verb in (
+            "refuse",
+            "correct",
+            "correction",
+            "correction/agree",
+            "correction/return",
+            "appeal",
+            "withdraw",
+            "identify",
+            "extend",
+            "fulfil",
+            "order",
+            "uphold",
+            "lift",
+        )
     },
     # -- the console --
     "GET /console/static/{version}/{name}": "public",

@@ -1,6 +1,7 @@
 """What a patient asks of the hospital about her own data (PIPL 44 to 50), and what becomes of it.
 
-1. Zhang's data went to the provincial hospital. She finds a mistake in it and asks for a correction; the desk brings the corrected record.
+1. Zhang's data went to the provincial hospital. She finds a mistake in it and asks for a correction; the desk brings the
+   corrected record, and a second person compares it with what is kept and agrees.
 2. The provincial hospital is told, fetches what is right, and answers; Zhang sees the answer.
 3. She asks for a copy: it is whole, byte for byte, and stands in the transmission log like every sending.
 4. She asks that nothing more be shared: the very next fetch is refused; she asks again, and it flows.
@@ -62,8 +63,18 @@ def test_a_correction_reaches_whoever_received_the_mistake(story, exchange):
         "entry": [{"resource": right, "request": {"method": "PUT", "url": f"Observation/{one['id']}"}}],
     }
     foreign = {**right, "subject": {"reference": "Patient/p1004"}}
-    step(story, "deng.li", number, "correct", 422, bundle={**bundle, "entry": [{**bundle["entry"][0], "resource": foreign}]})
-    assert step(story, "deng.li", number, "correct", bundle=bundle)["status"] == "fulfilled"
+    bring = lambda what, expected=200: story.person("deng.li").call(  # noqa: E731  (Three times.)
+        "POST", f"{DESK}/{number}/correction", expected=expected, body=what
+    )
+    bring({**bundle, "entry": [{**bundle["entry"][0], "resource": foreign}]}, 422)
+    staged = bring(bundle).json()
+    assert (staged["status"], staged["correction"]["resources"][0]["reference"]) == ("received", f"Observation/{one['id']}")
+    assert {"place": "valueQuantity.value", "before": str(one["valueQuantity"]["value"]), "after": RIGHT} in staged["correction"]["resources"][0][
+        "changes"
+    ]
+    step(story, "deng.li", number, "correction/agree", 403)
+    assert RIGHT not in fetched(story, exchange, f"/fhir/Observation/{one['id']}").text
+    assert step(story, "jiang.tao", number, "correction/agree")["status"] == "fulfilled"
     follow(story)
     (mine,) = story.person("gao.min").call("GET", "/api/v1/recalls").json()
     assert (mine["reason"], mine["application"], mine["done"]) == ("corrected", exchange, None)

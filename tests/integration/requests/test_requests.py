@@ -17,7 +17,7 @@ from broker.identity import service as identity
 from broker.incidents import service as incidents
 from broker.notifications.models import Notification
 from broker.records import service as records
-from broker.requests import service
+from broker.requests import difference, service
 from broker.requests.errors import (
     AnotherPerson,
     CorrectionNotTaken,
@@ -26,6 +26,7 @@ from broker.requests.errors import (
     RequestMoveNotAllowed,
     RequestWordsRequired,
 )
+from broker.requests.models import Correction
 from broker.requests.service import By, Ground, Kind, State
 from broker.retention import service as retention
 
@@ -157,21 +158,78 @@ def test_a_containment_between_the_intent_of_a_copy_and_its_reading_stops_it(dat
     assert (one.outcome, one.disclosed) == ("failed", False)
 
 
-def test_a_correction_is_taken_in_and_told_to_the_log(database, keys, patients, callers):
+def observation(**changed) -> dict:
+    return {
+        "resourceType": "Observation", "id": "o7", "status": "final", "code": {"text": "血糖"}, "subject": {"reference": "Patient/p-1"},
+        "valueQuantity": {"value": difference.Digits("13.20"), "unit": "mmol/L"}, **changed,
+    }  # fmt: skip
+
+
+def body(resource: dict) -> bytes:
+    return difference.written(resource).encode()
+
+
+def test_what_the_source_put_right_is_told_to_the_log(database, keys, patients, callers):
     with database.transaction() as session:
         row = service.ask(session, keys, patients[1], kind=Kind.CORRECTION, text=CANARY)
-        give = lambda **given: service.correct(session, keys, database, callers["manager"], row.number, text="已更正", **given)  # noqa: E731
         with pytest.raises(RequestMoveNotAllowed):
             service.fulfil(session, keys, callers["manager"], row.number, text="x")
-        foreign = {"resourceType": "Observation", "id": "o1", "subject": {"reference": "Patient/p-2"}}
-        for bundle in (None, {}, {"resourceType": "Bundle", "entry": [{"resource": foreign}]}, {"resourceType": "Bundle", "entry": [{}]}):
-            with pytest.raises(CorrectionNotTaken):
-                give(bundle=bundle)
-        give(references=("Observation/o7",))
+        with pytest.raises(CorrectionNotTaken):
+            service.note(session, keys, callers["manager"], row.number, text="已更正", references=())
+        service.note(session, keys, callers["manager"], row.number, text="已更正", references=("Observation/o7",))
         (event,) = session.exec(select(AuditEvent).where(AuditEvent.type == "record.corrected")).all()
         assert event.patient_key == patients[1]
         assert "CANARY" not in event.leaf
         assert row.status == "fulfilled"
+
+
+def test_a_correction_is_brought_by_one_compared_and_agreed_by_another(database, keys, patients, callers):
+    manager, second = callers["manager"], callers["second_manager"]
+    assert records.ingest_bundle(database, keys, body(observation())).accepted == 1
+    right = observation(valueQuantity={"value": difference.Digits("3.20"), "unit": "mmol/L"}, note=[{"text": "CANARY 抄写错误"}])
+    with database.transaction() as session:
+        number = service.ask(session, keys, patients[1], kind=Kind.CORRECTION, text=CANARY).number
+        for bad in (
+            b"{}",
+            b"[]",
+            b'{"resourceType":"Bundle"}',
+            body(observation(subject={"reference": "Patient/p-2"})),
+            body(observation(status="x!")),
+        ):
+            with pytest.raises(CorrectionNotTaken):
+                service.stage(session, keys, manager, number, bad)
+        with pytest.raises(CorrectionNotTaken) as same:
+            service.stage(session, keys, manager, number, body(observation()))
+        assert [one.code for one in same.value.problems] == ["unchanged"]
+        with pytest.raises(Forbidden):
+            service.stage(session, keys, callers["auditor"], number, body(right))
+        row = service.stage(session, keys, manager, number, body(right))
+        with pytest.raises(RequestMoveNotAllowed):
+            service.stage(session, keys, second, number, body(right))
+        kept = session.exec(select(Correction)).one()
+        assert b"CANARY" not in kept.body_sealed
+        assert service.staged(session, keys, callers["auditor"], row) is None
+        (one,) = service.staged(session, keys, second, row).resources
+        assert [(change.place, change.before, change.after) for change in one.changes] == [
+            ("valueQuantity.value", "13.20", "3.20"), ("note.0.text", None, "CANARY 抄写错误"),
+        ]  # fmt: skip
+        with pytest.raises(AnotherPerson):
+            service.agree(session, keys, database, manager, number, text="x")
+        service.send_back(session, keys, second, number, text="请核对单位")
+        with pytest.raises(RequestMoveNotAllowed):
+            service.agree(session, keys, database, second, number, text="x")
+        service.stage(session, keys, manager, number, body(right))
+    with database.transaction() as session:
+        service.agree(session, keys, database, second, number, text="已更正")
+    with database.transaction() as session:
+        (stored,) = [one.body for one in records.whole(session, keys, patients[1]) if b'"o7"' in one.body]
+        assert b'"value":3.20' in stored, "digit for digit"
+        assert service.find(session, number).status == "fulfilled"
+        events = [one.type for one in session.exec(select(AuditEvent)).all()]
+        assert events.count("record.corrected") == 1
+        assert happened(session) == [
+            "request.received", "request.correction-proposed", "request.correction-returned", "request.correction-proposed", "request.fulfilled",
+        ]  # fmt: skip
 
 
 def test_a_restriction_freezes_and_outlives_an_incident(database, keys, patients, callers):
