@@ -52,6 +52,7 @@ from broker.release.accounting_file import written
 from broker.release.beside import beside
 from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
+from broker.release.delivery import deliver
 from broker.release.log_views import build_router as log_views_router
 from broker.release.preview import preview_of
 from broker.release.reconciliation import Asked, read_file, reconcile
@@ -244,7 +245,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         telemedicine_router(settings=chosen, keys=installation.keys, database=installation.database),
         obligations_router(settings=chosen, keys=installation.keys),
         retention_router(settings=chosen, keys=installation.keys, database=installation.database, means=destruction()),
-        requests_router(settings=chosen, keys=installation.keys, database=installation.database),
+        requests_router(settings=chosen, keys=installation.keys, database=installation.database, deliver=deliver),
         bulk_router(),
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
@@ -285,6 +286,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         settings=installation.settings,
         keys=installation.keys,
         database=installation.database,
+        deliver=deliver,
         means=means,
         preview=preview_of(app),
         beside=lambda session, application, preview: beside(session, installation.keys, application, preview),

@@ -17,6 +17,7 @@ from broker.crypto import Keys
 from broker.database import Database
 from broker.incidents.service import SecondFactor
 from broker.policy.service import Catalogue, PolicySet, Text
+from broker.requests.service import Deliver
 from broker.retention.service import Means as Destruction
 from broker.settings import Settings
 
@@ -52,4 +53,5 @@ class Desk:
     policies: Callable[[], PolicySet]  #: the policies that decide now
     destruction: Destruction
     second_factor: SecondFactor
+    deliver: Deliver  #: sends a body and says whether every byte was taken
     kept_by_recipients: Sequence[tuple[Text, int]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -73,18 +74,21 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     @router.get("/console/patient/requests/{number}/copy.json")
     def copy(number: str, who: SignedInPatient) -> Response:
-        made = _copied(desk, who, number)
-        headers = {**HEADERS, "Release-Id": str(made.release), "Content-Disposition": f'attachment; filename="{number}.json"'}
-        return Response(made.body, media_type="application/fhir+json", headers=headers)
+        return file_of(desk, number, _held(desk, who, number))
 
     @router.get("/console/patient/requests/{number}/copy")
     def readable_copy(request: Request, number: str, who: SignedInPatient) -> Response:
-        spoken, made = pages.language(request), _copied(desk, who, number)
-        groups: dict[str, list[tuple[str, list[tuple[str, str]]]]] = {}
-        for resource in requests.resources(made.body):
-            name = vocabulary.kind(spoken, resource.get("resourceType", ""))
-            groups.setdefault(name, []).append((readable.headline(resource), readable.rows(spoken, resource)))
-        return show(request, who, "patient_copy.html", groups=groups, number=number, made=made)
+        spoken = pages.language(request)
+
+        def page(made: requests.Copy) -> tuple[bytes, dict[str, str]]:
+            groups: dict[str, list[tuple[str, list[tuple[str, str]]]]] = {}
+            for resource in requests.resources(made.body):
+                name = vocabulary.kind(spoken, resource.get("resourceType", ""))
+                groups.setdefault(name, []).append((readable.headline(resource), readable.rows(spoken, resource)))
+            shown = show(request, who, "patient_copy.html", groups=groups, number=number, made=made)
+            return bytes(shown.body), dict(shown.headers)
+
+        return requests.CopyAnswer(_held(desk, who, number), page, desk.deliver, seconds=desk.settings.gate_timeout)
 
     return router
 
@@ -97,10 +101,20 @@ def _mine(session: Session, who: Patient, number: str) -> PatientRequest:
     return row
 
 
-def _copied(desk: Desk, who: Patient, number: str) -> requests.Copy:
+def _held(desk: Desk, who: Patient, number: str) -> AbstractContextManager[requests.Held]:
     with desk.database.transaction() as session:
         row = _mine(session, who, number)
-    return requests.copy(desk.database, desk.keys, identity.PATIENT, row, hospital=desk.settings.hospital)
+    return requests.held(desk.database, desk.keys, identity.PATIENT, row, hospital=desk.settings.hospital)
+
+
+def file_of(desk: Desk, number: str, held: AbstractContextManager[requests.Held]) -> Response:
+    """A copy as a file."""
+
+    def form(made: requests.Copy) -> tuple[bytes, dict[str, str]]:
+        named = {"Release-Id": str(made.release), "Content-Disposition": f'attachment; filename="{number}.json"'}
+        return made.body, {**HEADERS, **named, "Content-Type": "application/fhir+json", "Content-Length": str(len(made.body))}
+
+    return requests.CopyAnswer(held, form, desk.deliver, seconds=desk.settings.gate_timeout)
 
 
 def _said(session: Session, desk: Desk, spoken: str, row: PatientRequest) -> dict[str, Any]:

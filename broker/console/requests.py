@@ -14,7 +14,8 @@ from broker.console.afterwards import actor_name, choice_of, offered, several, t
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import HEADERS, Pages, to
+from broker.console.own_requests import file_of
+from broker.console.pages import Pages, to
 from broker.console.patient import known_as
 from broker.console.tables import Ask, Cell, Filter
 from broker.database import SessionDep
@@ -127,9 +128,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         identity.stepped_up(desk.settings, who.caller)
         with desk.database.transaction() as session:
             row = requests.look(session, who.caller, number)
-        made = requests.copy(desk.database, desk.keys, who.caller.actor, row, hospital=desk.settings.hospital)
-        headers = {**HEADERS, "Release-Id": str(made.release), "Content-Disposition": f'attachment; filename="{row.number}.json"'}
-        return Response(made.body, media_type="application/fhir+json", headers=headers)
+        return file_of(desk, row.number, requests.held(desk.database, desk.keys, who.caller.actor, row, hospital=desk.settings.hospital))
 
     return router
 

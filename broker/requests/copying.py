@@ -7,7 +7,8 @@ and in the patient's accounting like every other sending, with the request's num
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -21,13 +22,22 @@ from broker.audit.events import Event
 from broker.consent import service as consent
 from broker.consent.models import Consent
 from broker.crypto import Keys
-from broker.database import Database, hold_gate
+from broker.database import Database, gate_lock, hold_gate
 from broker.incidents import service as incidents
 from broker.records import service as records
 from broker.requests.errors import RequestMoveNotAllowed
 from broker.requests.lifecycle import State
 from broker.requests.models import PatientRequest
 from broker.requests.rules import Kind
+
+#: Whether somebody waits for an advisory lock alone that others share (PostgreSQL 53.13: a 64-bit key stands in two halves).
+_AWAITED = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+     WHERE locktype = 'advisory' AND NOT granted AND mode = 'ExclusiveLock' AND objsubid = 1
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND (classid::bigint << 32 | objid::bigint) = %s)
+"""
 
 #: HL7 v3 PurposeOfUse: at the patient's own request.
 PURPOSE = "PATRQT"
@@ -43,8 +53,23 @@ class Copy:
     sha256: str
 
 
-def copy(database: Database, keys: Keys, actor: str, row: PatientRequest, *, hospital: str) -> Copy:
-    """Make the copy. Its intent is committed before it is read, behind the patient's gate; its outcome before it is handed out.
+class Held:
+    """A copy while the patient's gate is held. ``complete``: whoever sends it says whether every byte was taken."""
+
+    def __init__(self, session: Session, lock: int, copy: Copy) -> None:
+        self.session = session
+        self.lock = lock
+        self.copy = copy
+        self.complete = False
+
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for the gate alone: to freeze, restrict or destroy."""
+        return bool(self.session.connection().exec_driver_sql(_AWAITED, (self.lock,)).scalar_one())
+
+
+@contextmanager
+def held(database: Database, keys: Keys, actor: str, row: PatientRequest, *, hospital: str) -> Iterator[Held]:
+    """Make the copy and hold the gate until the block ends. Its intent is committed before it is read, its outcome when the block ends.
 
     Raises RequestMoveNotAllowed unless a copy was granted, and while an incident holds the patient's data back (the patient's own wish
     does not); UnknownPatient, RecordUnreadable where the key was destroyed.
@@ -63,21 +88,24 @@ def copy(database: Database, keys: Keys, actor: str, row: PatientRequest, *, hos
         )  # fmt: skip
         audit.record(session, intent)
     with database.transaction() as session:
-        # Asked again behind the gate: what was contained since the intent is not read, and nobody contains while it is.
+        # Asked again behind the gate: what was contained since the intent is not read, and nobody contains while it is on its way.
         hold_gate(session, "patient", row.patient_key.hex)
-        made = None if incidents.is_contained(session, row.patient_key) else bundle(session, keys, row.patient_key)
-        if made is None:
+        contained = incidents.is_contained(session, row.patient_key)
+        if contained:
             audit.record(session, replace(intent, type="release.failed", outcome="failed", facts={"reason": "contained"}))
         else:
-            body, items = made
-            digest = sha256(body).hexdigest()
-            sent = replace(
-                intent, type="release.sent", outcome="sent", facts={"sender": hospital, "items": items, "manifest": digest, "bytes": len(body)}
-            )
-            audit.record(session, sent)
-    if made is None:
+            body, items = bundle(session, keys, row.patient_key)
+            made = Held(session, gate_lock("patient", row.patient_key.hex), Copy(release, body, items, sha256(body).hexdigest()))
+            try:
+                yield made
+            finally:
+                facts: dict[str, str | int | bool | list[str]] = {
+                    "sender": hospital, "items": items, "manifest": made.copy.sha256, "bytes": len(body),
+                }  # fmt: skip
+                outcome = "sent" if made.complete else "partial"
+                audit.record(session, replace(intent, type=f"release.{outcome}", outcome=outcome, facts=facts))
+    if contained:
         raise RequestMoveNotAllowed
-    return Copy(release, body, items, digest)
 
 
 def may_copy(row: PatientRequest) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
@@ -25,11 +25,20 @@ from broker.settings import Settings
 
 Number = Annotated[str, Path(max_length=40, description="The number of the request (PR-YYYY-NNNNNN).")]
 Handler = Annotated[PersonCaller, Depends(require(Button.REQUEST_HANDLE))]
-Fhir = Annotated[bytes, Body(media_type="application/fhir+json", description="A resource, or a Bundle of them; numbers keep their digits.")]
+#: What was brought, as it came: a parser would take digits from its numbers.
+BROUGHT = {"requestBody": {"required": True, "content": {"application/fhir+json": {"schema": {"type": "object"}}}}}
 Reader = Annotated[PersonCaller, Depends(require(Button.REQUEST_READ))]
 
 
-def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRouter:
+async def brought(request: Request) -> bytes:
+    """The bytes of the body."""
+    return await request.body()
+
+
+Brought = Annotated[bytes, Depends(brought)]
+
+
+def build_router(*, settings: Settings, keys: Keys, database: Database, deliver: service.Deliver) -> APIRouter:
     """The routes. ``database``: a copy's intent is committed before it is read, corrected records before the answer."""
     router = APIRouter(prefix="/api/v1/patient-requests", tags=["patient requests"], dependencies=[STRICT])
 
@@ -64,9 +73,13 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
         identity.stepped_up(settings, caller)
         with database.transaction() as session:
             row = service.look(session, caller, number)
-        made = service.copy(database, keys, caller.actor, row, hospital=settings.hospital)
-        headers = {"Release-Id": str(made.release), "Release-Digest": made.sha256, "Content-Disposition": f'attachment; filename="{number}.json"'}
-        return Response(made.body, media_type="application/fhir+json", headers=headers)
+
+        def form(made: service.Copy) -> tuple[bytes, dict[str, str]]:
+            named = {"Release-Id": str(made.release), "Release-Digest": made.sha256, "Content-Disposition": f'attachment; filename="{number}.json"'}
+            return made.body, {"Content-Type": "application/fhir+json", "Content-Length": str(len(made.body)), **named}
+
+        held = service.held(database, keys, caller.actor, row, hospital=settings.hospital)
+        return service.CopyAnswer(held, form, deliver, seconds=settings.gate_timeout)
 
     @router.post("/{number}/refuse")
     def refuse(number: Number, body: schemas.RefuseIn, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
@@ -78,8 +91,8 @@ def build_router(*, settings: Settings, keys: Keys, database: Database) -> APIRo
         """Say what its source put right; past recipients are told."""
         return whole(session, caller, service.note(session, keys, caller, number, text=body.text, references=body.references))
 
-    @router.post("/{number}/correction")
-    def stage(number: Number, body: Fhir, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
+    @router.post("/{number}/correction", openapi_extra=BROUGHT)
+    def stage(number: Number, body: Brought, session: SessionDep, caller: Handler) -> schemas.RequestWhole:
         """Bring what is right, as the first of two people: one resource of the patient, or a Bundle of them."""
         return whole(session, caller, service.stage(session, keys, caller, number, body))
 

@@ -20,9 +20,10 @@ from broker.notifications import service as notifications
 from broker.records import service as records
 from broker.requests import answering, difference, rules
 from broker.requests.answering import appeal, extend, fulfil, identify, lift, order, refuse, settle_orders, uphold, withdraw
-from broker.requests.copying import Copy, bundle, copy, may_copy, resources
+from broker.requests.copying import Copy, Held, bundle, held, may_copy, resources
 from broker.requests.correcting import Staged, agree, kept, kept_bytes, note, send_back, stage, staged
 from broker.requests.errors import NoSuchRequest, RequestMoveNotAllowed, RequestWordsRequired
+from broker.requests.handing import CopyAnswer, Deliver
 from broker.requests.lifecycle import OPEN, Action, State, possible
 from broker.requests.models import PatientRequest, RequestNumber, RequestStep
 from broker.requests.rules import ARTICLES, By, Ground, Kind, grounds
@@ -34,7 +35,10 @@ __all__ = [
     "Action",
     "By",
     "Copy",
+    "CopyAnswer",
+    "Deliver",
     "Ground",
+    "Held",
     "Kind",
     "Staged",
     "State",
@@ -45,7 +49,6 @@ __all__ = [
     "asker_of",
     "background",
     "bundle",
-    "copy",
     "difference",
     "estimated",
     "extend",
@@ -53,6 +56,7 @@ __all__ = [
     "find",
     "fulfil",
     "grounds",
+    "held",
     "identify",
     "is_late",
     "kept",

@@ -42,6 +42,7 @@ BUILDERS = {
         "accounting",
         "accounting_file",
         "reconciliation",
+        "delivery",
     },
     "operations": {"sealing"},
     # The story plays the auditor too, with the tools that an auditor has.

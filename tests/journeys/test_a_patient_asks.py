@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 
 import pytest
 
@@ -69,9 +71,8 @@ def test_a_correction_reaches_whoever_received_the_mistake(story, exchange):
     bring({**bundle, "entry": [{**bundle["entry"][0], "resource": foreign}]}, 422)
     staged = bring(bundle).json()
     assert (staged["status"], staged["correction"]["resources"][0]["reference"]) == ("received", f"Observation/{one['id']}")
-    assert {"place": "valueQuantity.value", "before": str(one["valueQuantity"]["value"]), "after": RIGHT} in staged["correction"]["resources"][0][
-        "changes"
-    ]
+    changed = {change["place"]: change["after"] for change in staged["correction"]["resources"][0]["changes"]}
+    assert changed["valueQuantity.value"] == RIGHT
     step(story, "deng.li", number, "correction/agree", 403)
     assert RIGHT not in fetched(story, exchange, f"/fhir/Observation/{one['id']}").text
     assert step(story, "jiang.tao", number, "correction/agree")["status"] == "fulfilled"
@@ -103,6 +104,45 @@ def test_a_copy_is_whole_and_on_record(story, exchange):
     for person in ("gao.min", "cao.yan"):
         with pytest.raises(Unexpected, match="403"):
             story.person(person).call("GET", f"{DESK}/{number}/copy")
+
+
+def test_whoever_freezes_does_not_wait_for_a_copy_that_nobody_takes(story, exchange):
+    """A reader who takes nothing: the containment is answered all the same, the copy had ended by then, and is on record as partial."""
+    number = ask(story, "copy")
+    step(story, "deng.li", number, "fulfil")
+    begun, ended = threading.Event(), threading.Event()
+
+    async def stuck(_send, _receive, **_given) -> bool:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+        return True
+
+    installation = story.installation
+    with installation.database.transaction() as session:
+        row = requests.find(session, number)
+    held = requests.held(installation.database, installation.keys, "patient", row, hospital="renhe")
+    answer = requests.CopyAnswer(held, lambda made: (made.body, {}), stuck, seconds=3600)
+    sending = threading.Thread(target=lambda: asyncio.run(answer({}, None, None)), daemon=True)
+    sending.start()
+    assert begun.wait(120)
+    body = {"reason": "有人冒用她的身份", "targets": [{"kind": "patient", "id": PATIENT}]}
+    incident = story.person("deng.li").call("POST", "/api/v1/containments", expected=201, body=body).json()["number"]
+    assert ended.is_set()
+    sending.join(120)
+    assert not sending.is_alive()
+    (sent,) = [
+        one
+        for one in story.person("cao.yan").call("GET", f"/api/v1/disclosures?patient={PATIENT}").json()["disclosures"]
+        if one["application"] == number
+    ]
+    assert sent["outcome"] == "partial"
+    with pytest.raises(Unexpected, match="409"):
+        story.person("deng.li").call("GET", f"{DESK}/{number}/copy")
+    for who, verb in (("deng.li", "ask-to-lift"), ("jiang.tao", "lift")):
+        story.person(who).call("POST", f"/api/v1/incidents/{incident}/{verb}", body={"text": "核实无误"})
 
 
 def test_a_restriction_holds_from_its_answer_on(story, exchange):

@@ -10,8 +10,10 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 import time
+from dataclasses import dataclass
 
 import pytest
 from joserfc import jwt
@@ -21,6 +23,16 @@ from broker.demo.story import TREATMENT, Story
 
 PATIENT = "p1001"
 FETCHERS = 10
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One answer to one of the ten: by whom, begun and ended on the test's own clock."""
+
+    who: int
+    begun: float
+    ended: float
+    status: int
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +64,19 @@ def contained(story: Story, exchange: str) -> dict:
     tokens = [story.system("shengli-his").token(exchange)["access_token"] for _ in range(FETCHERS)]
     stop, seen, lock = threading.Event(), [], threading.Lock()
 
-    def fetch(token: str) -> None:
+    def fetch(who: int, token: str) -> None:
         system = story.system("shengli-his")
         while not stop.is_set():
             begun = time.monotonic()
             status = system.fetch("GET", f"/fhir/Observation?patient={PATIENT}", token).status_code
             with lock:
-                seen.append((begun, status))
+                seen.append(Fetched(who, begun, time.monotonic(), status))
 
-    threads = [threading.Thread(target=fetch, args=(token,)) for token in tokens]
+    threads = [threading.Thread(target=fetch, args=pair) for pair in enumerate(tokens)]
     for thread in threads:
         thread.start()
     until = time.monotonic() + 60
-    while sum(status == 200 for _, status in seen) < 3 * FETCHERS and time.monotonic() < until:
+    while sum(one.status == 200 for one in seen) < 3 * FETCHERS and time.monotonic() < until:
         time.sleep(0.02)
     body = {
         "reason": "省立医院报告密钥失窃",
@@ -74,21 +86,32 @@ def contained(story: Story, exchange: str) -> dict:
     incident = story.person("deng.li").call("POST", "/api/v1/containments", expected=201, body=body).json()
     answered = time.monotonic()
     until = time.monotonic() + 60
-    while sum(begun > answered for begun, _ in seen) < 3 * FETCHERS and time.monotonic() < until:
+    while len({one.who for one in seen if one.begun > answered}) < FETCHERS and time.monotonic() < until:
         time.sleep(0.02)
     stop.set()
     for thread in threads:
         thread.join(30)
-    return {"incident": incident, "seconds": answered - clicked, "answered": answered, "seen": seen}
+    return {"incident": incident, "clicked": clicked, "answered": answered, "seen": seen}
 
 
 def test_after_the_answer_nothing_more_leaves(story, contained):
-    before = [status for begun, status in contained["seen"] if begun < contained["answered"]]
-    after = [status for begun, status in contained["seen"] if begun > contained["answered"]]
-    assert before.count(200) >= 3 * FETCHERS
-    assert len(after) >= 3 * FETCHERS
-    assert set(after) <= {401, 403}
-    assert contained["seconds"] < 30, "about half a second while ten fetch; what is held whatever the machine does is the order"
+    """What is held is the order, whatever the machine does: no fetch that began after the answer gets data; what was on its way has ended by
+    then, which the log says below.
+
+    The seconds are printed (``pytest -s``): how long the click took, and how long after its answer each of the ten was first refused.
+    """
+    answered, seen = contained["answered"], contained["seen"]
+    before = [one for one in seen if one.begun < answered]
+    after = [one for one in seen if one.begun > answered]
+    assert len([one for one in before if one.status == 200]) >= 3 * FETCHERS
+    assert {one.who for one in after} == set(range(FETCHERS)), "each of the ten tried again"
+    assert {one.status for one in after} <= {401, 403}
+    first = [min(one.ended for one in seen if one.who == who and one.status != 200) - answered for who in range(FETCHERS)]
+    last = max(one.ended for one in seen if one.status == 200)
+    sys.stdout.write(
+        f"\ncontained in {answered - contained['clicked']:.3f} s; last data {last - answered:+.3f} s from the answer; "
+        f"first refusals {' '.join(f'{one:+.3f}' for one in sorted(first))} s\n"
+    )
 
 
 def test_the_log_says_the_same(story, contained):
@@ -105,7 +128,7 @@ def test_the_log_says_the_same(story, contained):
 def test_whom_it_concerns_is_counted_and_everybody_is_told(story, contained):
     number, manager = contained["incident"]["number"], story.person("deng.li")
     assessed = manager.call("POST", f"/api/v1/incidents/{number}/assess", body={"severity": "low", "sensitive": True}).json()
-    fetched = [status for _, status in contained["seen"]].count(200)
+    fetched = len([one for one in contained["seen"] if one.status == 200])
     assert (assessed["patients"], assessed["severity"]) == (1, "high")
     assert assessed["releases"] >= fetched
     assert "Observation" in assessed["data_types"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import contextmanager
 from datetime import timedelta
@@ -105,14 +106,21 @@ def test_a_refusal_has_its_ground_and_somebody_else_decides_the_appeal(database,
         assert (figures["received"], figures["by_kind"], figures["refused"], figures["appealed"]) == (1, {"deletion": 1}, 1, 1)
 
 
+def taken(database, keys, row) -> service.Copy:
+    """A copy of which the patient took every byte."""
+    with service.held(database, keys, "patient", row, hospital="renhe") as held:
+        held.complete = True
+    return held.copy
+
+
 def test_a_copy_is_whole_and_stands_in_the_log_before_it_is_handed_out(database, keys, patients, callers):
     with database.transaction() as session:
         row = service.ask(session, keys, patients[1], kind=Kind.COPY, text="请给我一份副本")
     with pytest.raises(RequestMoveNotAllowed):
-        service.copy(database, keys, "patient", row, hospital="renhe")
+        taken(database, keys, row)
     with database.transaction() as session:
         row = service.fulfil(session, keys, callers["manager"], row.number, text="请在本页下载")
-    made = service.copy(database, keys, "patient", row, hospital="renhe")
+    made = taken(database, keys, row)
     said = json.loads(made.body)
     assert (said["resourceType"], said["type"], len(said["entry"])) == ("Bundle", "collection", made.items)
     assert {entry["resource"]["resourceType"] for entry in said["entry"]} == {"Patient"}
@@ -123,7 +131,7 @@ def test_a_copy_is_whole_and_stands_in_the_log_before_it_is_handed_out(database,
             session, keys, callers["manager"], [incidents.Target(incidents.TargetKind.PATIENT, "p-1")], reason="冒用身份",
         )  # fmt: skip
     with pytest.raises(RequestMoveNotAllowed):
-        service.copy(database, keys, "patient", row, hospital="renhe")
+        taken(database, keys, row)
 
 
 class Between:
@@ -152,10 +160,26 @@ def test_a_containment_between_the_intent_of_a_copy_and_its_reading_stops_it(dat
             incidents.contain(session, keys, callers["manager"], mine, reason="冒用身份")
 
     with pytest.raises(RequestMoveNotAllowed):
-        service.copy(Between(database, 2, contain), keys, "patient", row, hospital="renhe")
+        taken(Between(database, 2, contain), keys, row)
     with database.transaction() as session:
         (one,) = audit.transmissions(session, patient=patients[1])
     assert (one.outcome, one.disclosed) == ("failed", False)
+
+
+def test_a_copy_that_was_taken_whole_is_sent_and_one_that_was_not_is_partial(database, keys, patients, callers):
+    with database.transaction() as session:
+        number = service.ask(session, keys, patients[1], kind=Kind.COPY, text="请给我一份副本").number
+        row = service.fulfil(session, keys, callers["manager"], number, text="请在本页下载")
+    for complete in (True, False):
+
+        async def deliver(_send, _receive, complete=complete, **given) -> bool:
+            assert json.loads(given["body"])["resourceType"] == "Bundle"
+            return complete
+
+        held = service.held(database, keys, "patient", row, hospital="renhe")
+        asyncio.run(service.CopyAnswer(held, lambda made: (made.body, {}), deliver, seconds=1)({}, None, None))
+    with database.transaction() as session:
+        assert {one.outcome for one in audit.transmissions(session, patient=patients[1])} == {"sent", "partial"}
 
 
 def observation(**changed) -> dict:
