@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "202611232230"
-down_revision = "202611232150"
+down_revision = "202611232224"
 branch_labels = None
 depends_on = None
 
