@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
-.PHONY: help setup opa peers keycloak demo run test check static lint types imports policies docs bench fuzz lock clean
+.PHONY: help setup opa peers keycloak upstreampeers demo run test check static lint types imports policies docs bench fuzz lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,7 +17,7 @@ ARGS ?=
 TEST_PROCESSES ?= 2
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## .venv with everything pinned, nothing else
 
@@ -58,6 +58,10 @@ keycloak: ## a real hospital login (Keycloak) in .cache for its test; wants Java
 	    -DoutputDirectory=.cache/keycloak && $(PYTHON) -m zipfile -e .cache/keycloak/keycloak-quarkus-dist-$(KEYCLOAK).zip .cache/keycloak && \
 	  chmod +x .cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh; }
 	.cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh build --db=dev-mem
+
+upstreampeers: ## a FHIR server that we did not write (FHIRStarter) in .cache, for the test that pulls from it
+	test -x .cache/fhirstarter/bin/python || $(PYTHON) -m venv .cache/fhirstarter
+	.cache/fhirstarter/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/foreign/fhirstarter/requirements.lock
 
 demo: $(STAMP) ## plays the whole story step by step, then serves; ARGS='--once' stops after the story
 	$(BIN)/broker demo $(ARGS)

@@ -24,6 +24,7 @@ NEEDS = {
     "browser": "a Chromium",
     "strace": "strace, and leave to trace processes (ptrace)",
     "keycloak": "a real hospital login: install Java 17 and Maven, then `make keycloak`",
+    "upstreampeers": "a FHIR server that we did not write: `make upstreampeers`",
     "node": "openid-client from npm: install Node 20 with npm",
 }
 
