@@ -205,6 +205,8 @@ class Settings(BaseSettings):
         description="Minutes after which somebody must prove again who they are before a dangerous act, such as changing keys, "
         "freezing, destroying or breaking the glass.",
     )
+    session_idle_minutes: int = Field(30, ge=2, le=240, description="Minutes without use after which a person is signed out.")
+    session_hours: int = Field(10, ge=1, le=24, description="Hours after which a person is signed out, used or not.")
     emergency_second_factor: bool = Field(default=True, description="Whether emergency access needs a second factor of whoever asks for it.")
     sso_issuer: str | None = Field(
         None, description="Issuer of the hospital's own login (OpenID Connect), exactly as its discovery document says. Unset: there is none."

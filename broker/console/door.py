@@ -95,7 +95,7 @@ def arriving(request: Request) -> Visitor:
     secret = request.cookies.get(cookie_name(settings), "")
     if secret:
         with database.transaction() as session:
-            caller = identity.caller_of_session(session, secret)
+            caller = identity.caller_of_session(session, secret, identity.limits_of(settings))
             if caller is not None:
                 name, home = identity.person(session, caller.person_id).name, identity.organization(session, caller.organization_id)
                 token = csrf_token(request.app.state.keys, secret)

@@ -66,7 +66,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def login(request: Request, form: Sent) -> Response:
         username, onward = form.one("username"), safe_path(form.one("next"))
         agent, device = identity.agent_of(request.headers.get("user-agent")), request.cookies.get(device_name(settings), "")
-        opened = identity.sign_in(desk.database, desk.keys, username, form.one("password"), agent=agent, device=device)
+        opened = identity.sign_in(
+            desk.database, desk.keys, username, form.one("password"), agent=agent, device=device, limits=identity.limits_of(desk.settings)
+        )
         if isinstance(opened, identity.LoginRefused):
             spoken = pages.language(request)
             problem = language.said(spoken, WRONG)

@@ -51,7 +51,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         if not right:
             return shown(request, who, onward, language.said(spoken, WRONG), 403)
         with desk.database.transaction() as session:
-            given = identity.raise_proof(session, who.secret, second=who.caller.enrolled)
+            given = identity.raise_proof(session, who.secret, second=who.caller.enrolled, limits=identity.limits_of(desk.settings))
         if given is None:
             return to("/console/login")
         return remember(to(onward or navigation.start(given.caller)), desk.settings, given.secret)
@@ -73,7 +73,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             return pages.show(request, "login.html", status=401, next=safe_path(form.one("next")), username="", asked=None, problem=problem)
         agent = identity.agent_of(request.headers.get("user-agent"))
         with desk.database.transaction() as session:
-            opened = identity.open_session(session, caller, method="passkey", second=True, agent=agent)
+            opened = identity.open_session(session, caller, method="passkey", second=True, agent=agent, limits=identity.limits_of(desk.settings))
         return remember(to(safe_path(form.one("next")) or navigation.start(caller)), desk.settings, opened.secret)
 
     @router.get("/console/password/{secret}")

@@ -142,7 +142,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def added(request: Request, who: Visitor, codes: list[str]) -> Response:
         """The factor was shown just now, so that the session has it from now on; with another secret, as always when it is worth more."""
         with desk.database.transaction() as session:
-            given = identity.raise_proof(session, who.secret, second=True)
+            given = identity.raise_proof(session, who.secret, second=True, limits=identity.limits_of(settings))
         if given is None:
             return to("/console/login")
         renewed(request, who, given.secret)

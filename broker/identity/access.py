@@ -103,7 +103,7 @@ def arriving(
         caller = login.authenticate(database, keys, *pair)
     elif secret := token_in(given[0]) if len(given) == 1 else None:
         with database.transaction() as session:
-            caller = sessions.caller_of_session(session, secret)
+            caller = sessions.caller_of_session(session, secret, sessions.limits_of(request.app.state.settings))
     if isinstance(caller, login.LoginRefused):
         raise_locked(caller)
     if not isinstance(caller, PersonCaller):

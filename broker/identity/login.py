@@ -25,7 +25,8 @@ from broker.identity import passwords, rules
 from broker.identity.account import caller_for
 from broker.identity.callers import PersonCaller, Proof
 from broker.identity.models import FailedLogin, Person
-from broker.identity.sessions import SessionGiven, open_session
+from broker.identity.rules import SessionLimits
+from broker.identity.sessions import DEFAULT, SessionGiven, open_session
 
 USERNAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 MAX_PASSWORD_BYTES = 1024
@@ -132,10 +133,12 @@ def forget_failures(session: Session, name: bytes) -> None:
     session.execute(sa.delete(FailedLogin).where(col(FailedLogin.name) == name))
 
 
-def sign_in(database: Database, keys: Keys, username: str, password: str, *, agent: str = "", device: str = "") -> SessionGiven | LoginRefused:
+def sign_in(
+    database: Database, keys: Keys, username: str, password: str, *, agent: str = "", device: str = "", limits: SessionLimits = DEFAULT
+) -> SessionGiven | LoginRefused:
     """Open a session. The secret has 256 random bits; only its hash is kept."""
     caller = authenticate(database, keys, username, password, device=device)
     if isinstance(caller, LoginRefused):
         return caller
     with database.transaction() as session:
-        return open_session(session, caller, agent=agent)
+        return open_session(session, caller, agent=agent, limits=limits)

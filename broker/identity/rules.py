@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -29,6 +30,15 @@ PENDING_LIFE = timedelta(minutes=10)
 #: A person's session ends after this long without use, and at the latest after SESSION_LIFE.
 SESSION_IDLE = timedelta(minutes=30)
 SESSION_LIFE = timedelta(hours=10)
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """After how long without use, and after how long at all, a person's session ends (ASVS 5.0 7.3.1, 7.3.2)."""
+
+    idle: timedelta = SESSION_IDLE
+    life: timedelta = SESSION_LIFE
+
 
 #: Wrong passwords under one name before it is locked for a while.
 FAILURES_ALLOWED = 5
@@ -140,9 +150,9 @@ def worth_recording(failures: int) -> bool:
     return failures & (failures - 1) == 0
 
 
-def session_ended(now: datetime, last_used_at: datetime, expires_at: datetime) -> bool:
+def session_ended(now: datetime, last_used_at: datetime, expires_at: datetime, idle: timedelta = SESSION_IDLE) -> bool:
     """Whether a session is over, by age or by idleness."""
-    return now >= expires_at or now - last_used_at >= SESSION_IDLE
+    return now >= expires_at or now - last_used_at >= idle
 
 
 def conflicting(roles: frozenset[Role]) -> tuple[Role, Role] | None:

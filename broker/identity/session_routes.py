@@ -32,7 +32,8 @@ def open_session(request: Request, given: schemas.LoginIn) -> schemas.SessionOut
     Whoever has a second factor sends its code too; without it the session can do nothing but take the code at ``/session/second-factor``.
     """
     state = request.app.state
-    opened = login.sign_in(state.database, state.keys, given.username, given.password, agent=sessions.agent_of(request.headers.get("user-agent")))
+    agent, limits = sessions.agent_of(request.headers.get("user-agent")), sessions.limits_of(state.settings)
+    opened = login.sign_in(state.database, state.keys, given.username, given.password, agent=agent, limits=limits)
     if isinstance(opened, login.LoginRefused):
         raise_locked(opened)
         raise NotAuthenticated(headers=CHALLENGE)
@@ -53,7 +54,7 @@ def _second(request: Request, caller: PersonCaller, secret: str, code: str) -> s
 
 def _raised(request: Request, secret: str, *, second: bool) -> sessions.SessionGiven:
     with request.app.state.database.transaction() as session:
-        given = sessions.raise_proof(session, secret, second=second)
+        given = sessions.raise_proof(session, secret, second=second, limits=sessions.limits_of(request.app.state.settings))
     if given is None:
         raise NotAuthenticated(headers=CHALLENGE)
     return given

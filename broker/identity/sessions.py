@@ -22,10 +22,21 @@ from broker.identity import rules
 from broker.identity.account import caller_for
 from broker.identity.callers import PersonCaller, Proof
 from broker.identity.models import PersonSession
+from broker.identity.rules import SessionLimits
+from broker.settings import Settings
 
 #: Names by which browsers call themselves, in the order in which they must be looked for, and of what they run on.
 _BROWSERS = (("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"), ("Safari", "Safari"), ("python", "Python"))
 _SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux"))
+
+
+#: Where no settings are at hand: what they are unless somebody sets them.
+DEFAULT = SessionLimits()
+
+
+def limits_of(settings: Settings) -> SessionLimits:
+    """The limits that an installation sets."""
+    return SessionLimits(timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours))
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,14 @@ def secret_hash(secret: str) -> bytes:
 
 
 def open_session(
-    session: Session, caller: PersonCaller, *, method: str = "password", second: bool = False, agent: str = "", sid: str | None = None
+    session: Session,
+    caller: PersonCaller,
+    *,
+    method: str = "password",
+    second: bool = False,
+    agent: str = "",
+    sid: str | None = None,
+    limits: SessionLimits = DEFAULT,
 ) -> SessionGiven:
     """Open a session for somebody who has proved who they are.
 
@@ -59,7 +77,7 @@ def open_session(
     """
     now, secret, id_ = clock.now(), secrets.token_urlsafe(32), uuid4()
     proof = Proof(now, now if second else None, id_, method)
-    expires_at = now + (rules.PENDING_LIFE if caller.enrolled and not second else rules.SESSION_LIFE)
+    expires_at = now + (rules.PENDING_LIFE if caller.enrolled and not second else limits.life)
     session.execute(sa.delete(PersonSession).where(col(PersonSession.expires_at) < now))
     session.add(
         PersonSession(
@@ -71,17 +89,18 @@ def open_session(
     return SessionGiven(secret, expires_at, replace(caller, proof=proof))
 
 
-def caller_of_session(session: Session, secret: str) -> PersonCaller | None:
+def caller_of_session(session: Session, secret: str, limits: SessionLimits = DEFAULT) -> PersonCaller | None:
     """Who holds this session secret, if the session still runs and the account is active."""
-    row = running(session, secret)
+    row = running(session, secret, limits)
     return None if row is None else caller_for(session, row.person_id, Proof(row.proved_at, row.second_at, row.id, row.method))
 
 
-def running(session: Session, secret: str) -> PersonSession | None:
+def running(session: Session, secret: str, limits: SessionLimits = DEFAULT) -> PersonSession | None:
     """The session that this secret opens, if it still runs. Its last use is noted."""
     row = session.get(PersonSession, secret_hash(secret))
     now = clock.now()
-    if row is None or rules.session_ended(now, row.last_used_at, row.expires_at):
+    # Limits that were made shorter hold for sessions that were opened before, too.
+    if row is None or rules.session_ended(now, row.last_used_at, min(row.expires_at, row.created_at + limits.life), limits.idle):
         return None
     # Written once a minute at most: reading should not become writing.
     if now - row.last_used_at >= timedelta(minutes=1):
@@ -89,18 +108,18 @@ def running(session: Session, secret: str) -> PersonSession | None:
     return row
 
 
-def raise_proof(session: Session, secret: str, *, second: bool) -> SessionGiven | None:
+def raise_proof(session: Session, secret: str, *, second: bool, limits: SessionLimits = DEFAULT) -> SessionGiven | None:
     """Note that somebody proved anew who they are, with a second factor or without, and give the session another secret.
 
     None where the session has ended meanwhile.
     """
-    row = running(session, secret)
+    row = running(session, secret, limits)
     if row is None:
         return None
     now, fresh = clock.now(), secrets.token_urlsafe(32)
     row.proved_at = now
     if second and row.second_at is None:
-        row.expires_at = row.created_at + rules.SESSION_LIFE
+        row.expires_at = row.created_at + limits.life
     if second:
         row.second_at = now
     proof = Proof(now, row.second_at, row.id, row.method)

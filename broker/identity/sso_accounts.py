@@ -27,7 +27,7 @@ from broker.identity.errors import NotYourself
 from broker.identity.models import PersonSession, SsoLink, UsedJti
 from broker.identity.people import Office, offices, person, set_roles
 from broker.identity.roles import Role
-from broker.identity.sessions import SessionGiven, open_session
+from broker.identity.sessions import SessionGiven, limits_of, open_session
 from broker.identity.sso import LEEWAY, Provider, SsoRefused, Told, Unreachable
 from broker.settings import Settings
 
@@ -122,7 +122,9 @@ def arrive(session: Session, settings: Settings, mapping: RoleMapping | None, to
     # A factor that was added here is asked for here: whoever links an account, or rules the hospital's login, does not get past it.
     second = second_factor_shown(settings, told.claims) and not caller.enrolled
     sid = told.claims.get("sid")
-    return open_session(session, caller, method="sso", second=second, agent=agent, sid=sid if isinstance(sid, str) else None)
+    return open_session(
+        session, caller, method="sso", second=second, agent=agent, sid=sid if isinstance(sid, str) else None, limits=limits_of(settings)
+    )
 
 
 def refused(session: Session, why: SsoRefused) -> None:

@@ -56,6 +56,24 @@ def test_nobody_ends_or_sees_the_session_of_somebody_else_but_an_administrator(n
     assert nurse.call("GET", "/me").status_code == 401
 
 
+def test_the_settings_say_when_somebody_is_signed_out_also_of_sessions_that_run(nurse, set_clock, monkeypatch):
+    """ASVS 5.0 7.3.1, 7.3.2: by idleness and by age, each a setting."""
+    state = nurse.house.http.app.state
+    set_clock(timedelta(minutes=6))
+    assert nurse.call("GET", "/me").status_code == 200
+    monkeypatch.setattr(state, "settings", state.settings.model_copy(update={"session_idle_minutes": 5, "session_hours": 1}))
+    set_clock(timedelta(minutes=4))
+    assert nurse.call("GET", "/me").status_code == 200
+    set_clock(timedelta(minutes=5))
+    assert nurse.call("GET", "/me").status_code == 401, "idle"
+    nurse.sign_in()
+    for _ in range(14):
+        set_clock(timedelta(minutes=4))
+        assert nurse.call("GET", "/me").status_code == 200
+    set_clock(timedelta(minutes=4))
+    assert nurse.call("GET", "/me").status_code == 401, "an hour old"
+
+
 def test_a_list_of_sessions_holds_no_secret(nurse):
     assert nurse.token not in nurse.call("GET", "/me/sessions").text
     assert sessions.secret_hash(nurse.token).hex() not in nurse.call("GET", "/me/sessions").text
