@@ -20,6 +20,8 @@ VALUES = {
     # Formats that anybody may check without the log: what a recipient's command does.
     "audit": {"events", "note", "receipt", "tree"},
     "release": {"receiving"},
+    # How far the change of a key is: names in, words out.
+    "keyring": {"rotation"},
     "policy": {"facts", "decision"},
     "fhir": {"ages", "plan", "outcome", "definitions", "parse", "validate", "minimise", "references", "checker", "residual", "negotiation"},
     "consent": {"residual"},

@@ -59,7 +59,7 @@ def test_what_did_not_run_is_said_last(run):
     assert any("make opa" in line for line in last)
     assert report["ran"] == 2
     assert report["ran_by_need"]["opa"] == 1
-    assert report["skipped_by_need"] == {"opa": 2, "peers": 0, "synthea": 1, "browser": 0, "keycloak": 0, "node": 0}
+    assert report["skipped_by_need"] == {need: {"opa": 2, "synthea": 1}.get(need, 0) for need in report["ran_by_need"]}
     assert report["failed"] == []
 
 
