@@ -157,7 +157,7 @@ REQUEST_KIND = {
 REQUEST_BY = {"self": N_("The patient"), "guardian": N_("A guardian"), "next-of-kin": N_("Next of kin")}
 REQUEST_STATE = {
     "to-identify": N_("To be identified"),
-    "received": N_("Received"),
+    "received": N_("Taken in"),
     "ordered": N_("Destruction ordered"),
     "fulfilled": N_("Fulfilled"),
     "refused": N_("Refused"),
@@ -168,7 +168,7 @@ REQUEST_STATE = {
 REQUEST_STEP = {
     "correction-proposed": N_("Correction proposed"),
     "correction-returned": N_("Correction sent back"),
-    "received": N_("Received"),
+    "received": N_("Taken in"),
     "identified": N_("Identity and right checked"),
     "extended": N_("Time extended"),
     "fulfilled": N_("Fulfilled"),

@@ -53,5 +53,5 @@ class CorrectionNotTaken(errors.Invalid):
 
     code = "patient-request-correction-not-taken"
     zh = "更正后的记录未被接收。"
-    help_en = "Each entry is a whole resource of this patient with PUT and its own id; the problems are listed."
-    help_zh = "每个条目须为该患者的完整资源，使用 PUT 并带有自身的 id；问题已列出。"
+    help_en = "Correct what is named; a resource is whole, of this patient, and has its own id."
+    help_zh = "请更正所列问题；资源须完整、属于该患者并带有自身的 id。"
