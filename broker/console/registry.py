@@ -49,8 +49,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def choices(session: Session, spoken: str) -> list[tuple[str, str]]:
         return [(id_, f"{named(row, spoken)} ({id_})") for id_, row in known(session).items()]
 
-    def shown(request: Request, template: str, table: Table, name: str, ask: Ask, **context: Any) -> Response:
-        return tables.exported(table, ask.format, name) if ask.format else pages.show(request, template, table=table, **{"error": None, **context})
+    def shown(request: Request, template: str, table: Table, name: str, ask: Ask, *, error: BrokerError | None = None, **context: Any) -> Response:
+        if ask.format:
+            return tables.exported(table, ask.format, name)
+        return pages.show(request, template, status=error.status if error else 200, table=table, error=error, **context)
 
     def done(session: Session, act: Callable[[], Any]) -> BrokerError | None:
         """Do it, or say why not; nothing of it stays then."""
@@ -269,7 +271,14 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         error = done(
             session,
             lambda: identity.register_client(
-                session, who.caller.actor, id=form.one("id"), organization_id=form.one("organization"), name=_named(form, "name"), jwks=_jwks(form)
+                session,
+                who.caller.actor,
+                id=form.one("id"),
+                organization_id=form.one("organization"),
+                name=_named(form, "name"),
+                jwks=_jwks(form),
+                jwks_uri=form.one("jwks_uri") or None,
+                dpop=form.has("dpop"),
             ),
         )
         return _clients(request, who, session, error) if error else to("/console/clients", done="saved")
@@ -284,7 +293,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             request, "client.html", status=error.status if error else 200, error=error, it=row,
             home=identity.organization(session, row.organization_id),
             keys=[(one.get("kid", ""), one.get("kty", ""), one.get("alg", "")) for one in row.jwks.get("keys", ())],
-            jwks=json.dumps(row.jwks, indent=1), may_write=who.caller.may(Action.CLIENT_WRITE),
+            jwks="" if row.jwks_uri else json.dumps(row.jwks, indent=1), may_write=who.caller.may(Action.CLIENT_WRITE),
         )  # fmt: skip
 
     @router.post("/console/clients/{client_id}")
@@ -293,7 +302,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             if form.has("set_keys"):
                 kept = identity.client(session, client_id)  # What the form doesn't speak of stays.
                 identity.set_client_keys(
-                    session, who.caller.actor, client_id, jwks=_jwks(form), jwks_uri=kept.jwks_uri, encryption_jwk=kept.encryption_jwk
+                    session, who.caller.actor, client_id, jwks=_jwks(form), jwks_uri=form.one("jwks_uri") or None, encryption_jwk=kept.encryption_jwk
                 )
             else:
                 status = _one_of(form, "status", words.STATUS)
@@ -350,7 +359,11 @@ def _until(form: Form) -> datetime | None:
 
 
 def _jwks(form: Form) -> Any:
-    """A JWK Set as it was pasted; what is wrong with it, identity says."""
+    """A JWK Set as it was pasted; what is wrong with it, identity says. None where an address was given in its place. Raises Invalid."""
+    if not form.one("jwks"):
+        if form.one("jwks_uri"):
+            return None
+        raise Invalid(problems=(Problem("/jwks", "keys-or-address", "Paste the public keys, or name the address where they are published."),))
     try:
         return json.loads(form.one("jwks"))
     except (ValueError, RecursionError):
