@@ -50,6 +50,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/people", N_("People"), action=Action.REGISTRY_READ, group=N_("Registers")),
     Entry("/console/organizations", N_("Organisations"), action=Action.REGISTRY_READ),
     Entry("/console/clients", N_("Systems"), action=Action.REGISTRY_READ),
+    Entry("/console/sources", N_("Sources of records"), action=Action.REGISTRY_READ),
     Entry("/console/keys", N_("Keys"), action=Action.KEY_READ),
     Entry("/console/qualifications", N_("Qualifications"), action=Action.WORKFORCE_READ),
     Entry("/console/training", N_("Training"), action=Action.WORKFORCE_READ),

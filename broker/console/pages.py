@@ -69,6 +69,7 @@ DONE = {
     "consultation-follow-up": N_("The follow-up is on record."),
     "consultation-cancel": N_("Cancelled; nothing leaves under this exchange any more."),
     "entered": N_("Entered."),
+    "round-asked": N_("Asked for. A worker begins as soon as one is free."),
     "lent": N_("Lent. From the first day on your colleague sees what waits for this office."),
     "taken-back": N_("Taken back, from this moment."),
     "published": N_("Published. Heads are asked to accept it when something is approved for them."),

@@ -38,6 +38,7 @@ from broker.records.spoken_of import open_words, seal_words, under_patient
 from broker.records.tokens import id_token, label_tokens
 from broker.records.upstream import Given as Upstream
 from broker.records.upstream import add as add_upstream
+from broker.records.upstream import ask as ask_pull
 from broker.records.upstream import background as upstream_background
 from broker.records.upstream import listed as upstreams
 from broker.records.upstream import public_jwks, pull
@@ -73,6 +74,7 @@ __all__ = [
     "age_from_rows",
     "all_of",
     "all_patients",
+    "ask_pull",
     "background",
     "born",
     "bump_epoch",

@@ -356,6 +356,15 @@ def _ended(work: _Pull, taken_at: Any, gone: int) -> UpstreamServer:
         return row
 
 
+def ask(session: Session, actor: str, name: str) -> None:
+    """Have a worker pull as soon as one is free. Asked twice it is done once. Raises NotFound."""
+    row = session.get(UpstreamServer, name)
+    if row is None:
+        raise NotFound("There is no upstream server of this name.")
+    jobs.defer(session, PULL, {"server": row.name}, once=f"{PULL}:{row.name}", queue="bulk")
+    _told(session, row, "upstream.asked", actor)
+
+
 def _due(tools: jobs.Tools, payload: dict[str, Any]) -> None:
     del payload
     now = clock.now()

@@ -343,6 +343,8 @@ TABLE = {
     "POST /console/reconciliation": "page-form:transmission.read",
     "GET /console/proof/{event}": "page:transmission.read",
     "GET /console/keys": "page:key.read",
+    "GET /console/sources": "page:registry.read",
+    "POST /console/sources/{name}/pull": "page-form:client.write",
     "GET /console/reviews": "page:review.read",
     "GET /console/reviews/{quarter}/report": "page:review.read",
     **{f"POST /console/reviews/{{quarter}}/{name}": "page-form:review.read" for name in ("signatures", "figures")},
