@@ -70,6 +70,7 @@ from broker.review.routes import build_router as review_router
 from broker.settings import Settings, settings
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.routes import build_router as telemedicine_router
+from broker.transfers.routes import build_router as transfers_router
 from broker.workdays import service as workdays
 from broker.workdays.routes import build_router as workdays_router
 from broker.workforce import service as workforce
@@ -209,6 +210,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         ),
         notifications_router(keys=installation.keys, settings=chosen),
         workforce_router(),
+        transfers_router(),
         workdays_router(),
         log_router(require(Action.LOG_READ)),
         opa_router(lambda: installation.engine.policies, chosen),

@@ -14,6 +14,7 @@ SLICES = (
     "notifications",
     "workdays",
     "workforce",
+    "transfers",
     "records",
     "consent",
     "applications",

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlmodel import Session, col, select
 
 from broker import clock
-from broker.applications import people
+from broker.applications import abroad, people
 from broker.applications.errors import AssessmentForbids
 from broker.applications.means import Means
 from broker.applications.models import Application, Assessment, PatientAssessment
@@ -77,7 +77,8 @@ def judge(
     recipient, requester = recipient_facts(session, terms.recipient), requester_facts(session, application.requester_id)
     lineage = people.places(session, [terms.recipient])[terms.recipient].lineage
     registered = workforce.facts(session, application.requester_id, lineage, at)
-    judged = []
+    patients, judged = tuple(patients), []
+    residency = abroad.residency(session, recipient, lineage, terms.request_facts(), patients, at)
     for patient_key in patients:
         vault = records.open_vault(session, means.keys, patient_key)
         age = age_class(records.born(session, means.keys, vault), at.date())
@@ -92,6 +93,7 @@ def judge(
             patient=PatientFacts(key=patient_key.hex, match="certain", age=age),
             consent=consent,
             workforce=registered,
+            residency=residency and residency.agreed(consent),
         )
         judged.append((patient_key, consent, means.engine.decide(facts)))
     return judged

@@ -13,10 +13,11 @@ from typing import Any
 from uuid import UUID
 
 from broker import clock
+from broker.applications import abroad
 from broker.applications.errors import GrantDamaged
 from broker.applications.lifecycle import GrantState, grant_state_at
 from broker.applications.terms import Terms, content_hash
-from broker.policy.facts import GrantFacts, RecipientFacts, RequesterFacts, RequestFacts, WorkforceFacts
+from broker.policy.facts import GrantFacts, RecipientFacts, RequesterFacts, RequestFacts, ResidencyFacts, WorkforceFacts
 from broker.workforce import service as workforce
 
 #: Columns of the one row, in order.
@@ -47,6 +48,7 @@ COLUMNS = (
     "recipient_lineage",
     "held",
     "demanded",
+    "routes",
 )
 
 #: A grant that is tied to a window (``windows``) is suspended until it is opened, and over with it.
@@ -72,7 +74,10 @@ SELECT g.id, g.number,
        ARRAY(SELECT m.patient_key FROM grant_patient m WHERE m.patient_key = ANY(%(patients)s) AND m.grant_id = g.id) AS members,
        ARRAY(SELECT id FROM above ORDER BY id) AS recipient_lineage,
        {workforce.HELD_SQL.format(person="p.natural_person", organizations="SELECT above.id FROM above")} AS held,
-       {workforce.DEMANDED_SQL} AS demanded
+       {workforce.DEMANDED_SQL} AS demanded,
+       CASE WHEN o.jurisdiction <> 'CN' THEN {
+    abroad.ROUTES_SQL.format(organizations="SELECT above.id FROM above", until="g.approved_at", patients="ARRAY[]::uuid[]")
+} END AS routes
 FROM sharing_grant g
 JOIN organization o ON o.id = g.recipient_id
 JOIN person p ON p.id = g.requester_id
@@ -118,6 +123,7 @@ class GrantRow:
     recipient: RecipientFacts
     requester: RequesterFacts
     workforce: WorkforceFacts
+    residency: ResidencyFacts | None
     members: frozenset[UUID]
     recipient_lineage: frozenset[str]  #: the recipient and every organisation it is part of
 
@@ -132,12 +138,23 @@ def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None =
         raise GrantDamaged
     status = grant_state_at(GrantState(values["status"]), values["valid_until"], at or clock.now())
     agreement = values["recipient_agreement_until"]
+    now = clock.epoch(at or clock.now())
+    request = Terms.from_json(values["terms"]).request_facts()
+    recipient = RecipientFacts(
+        id=values["recipient_id"],
+        kind=values["recipient_kind"],
+        relationship=values["recipient_relationship"],
+        status="active" if values["recipient_active"] else "suspended",
+        jurisdiction=values["recipient_jurisdiction"],
+        agreement_until=clock.epoch(agreement) if agreement else None,
+        key_registered=values["recipient_keyed"],
+    )
     return GrantRow(
         id=values["id"],
         application=values["number"],
         purpose=values["purpose"],
         content_hash=values["content_hash"],
-        request=Terms.from_json(values["terms"]).request_facts(),
+        request=request,
         grant=GrantFacts(
             id=str(values["id"]),
             application=values["number"],
@@ -149,21 +166,14 @@ def grant_from_row(row: Mapping[str, Any] | Sequence[Any], at: datetime | None =
             releases_limit=values["releases_limit"],
             approved_by=values["approved_by"],
         ),
-        recipient=RecipientFacts(
-            id=values["recipient_id"],
-            kind=values["recipient_kind"],
-            relationship=values["recipient_relationship"],
-            status="active" if values["recipient_active"] else "suspended",
-            jurisdiction=values["recipient_jurisdiction"],
-            agreement_until=clock.epoch(agreement) if agreement else None,
-            key_registered=values["recipient_keyed"],
-        ),
+        recipient=recipient,
         requester=RequesterFacts(
             id=str(values["requester_id"]),
             roles=tuple(values["requester_roles"]) if values["requester_active"] else (),
             active=values["requester_active"],
         ),
-        workforce=workforce.facts_from(values["held"], values["demanded"], clock.epoch(at or clock.now())),
+        workforce=workforce.facts_from(values["held"], values["demanded"], now),
+        residency=abroad.residency_from(values["routes"], recipient, request, now),
         members=frozenset(values["members"]),
         recipient_lineage=frozenset(values["recipient_lineage"]),
     )

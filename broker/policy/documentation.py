@@ -138,8 +138,12 @@ def _qualifications(data: Mapping[str, Any]) -> Iterator[str]:
     for code, row in sorted(data["workforce"].items()):
         yield f"| `{code}` | {row['name']['zh']} | {row['name']['en']} | {row['law']} |"
     yield "\n## Routes for a transfer abroad\n"
-    yield "| route | 中文 | law | purposes | separate consent |\n|---|---|---|---|---|"
+    yield "| route | 中文 | law | purposes | separate consent | critical infrastructure |\n|---|---|---|---|---|---|"
     for code, row in sorted(data["transfer_routes"].items()):
         needed = "yes" if row["separate_consent"] else "no"
-        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} |"
+        open_to = "yes" if row["critical_infrastructure"] else "no"
+        yield f"| `{code}` | {row['name']['zh']} | {row['law']} | {', '.join(row['purposes'])} | {needed} | {open_to} |"
+    operator = "is" if data["localisation"]["critical_infrastructure"]["operator"] else "is not"
+    yield "\nA recipient's routes stand in the register (`/api/v1/transfer-routes`), entered by one person and confirmed by another."
+    yield f"By `data/localisation.json` the hospital {operator} an operator of critical information infrastructure (PIPL 40)."
     yield ""

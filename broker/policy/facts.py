@@ -6,7 +6,7 @@ parses a date. No clinical content is in it, and the patient is named by the bli
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -93,11 +93,20 @@ class ResidencyFacts:
     """What has been shown for a transfer out of the mainland to this recipient (PIPL 38-41). None for recipients in the country."""
 
     route: str | None = None  #: A code of policies/data/transfer_routes.json, such as ``standard_contract``; None: none was shown.
+    route_from: int | None = None  #: Since when the route is in force.
     route_until: int | None = None  #: Until when the route is in force; None: without end.
     impact_assessed: bool = False  #: A protection impact assessment is on record (PIPL 55-56).
     separate_consent: bool = False  #: The patient agreed to the transfer abroad separately (PIPL 39).
     foreign_authority: bool = False  #: The recipient is a judicial or law-enforcement body of another country (PIPL 41).
     authority_approved: bool = False  #: The competent authority approved giving data to that body.
+    purposes: tuple[str, ...] = ()  #: For which the route was entered.
+    classes: tuple[str, ...] = ()  #: Data classes for which it was entered, with those below them.
+    persons: int = 0  #: Of whom data may leave by it, those of this grant or application with them; counted where there is a limit.
+    persons_limit: int | None = None  #: None: without limit.
+
+    def agreed(self, consent: ConsentFacts) -> ResidencyFacts:
+        """The same with what the patient's consents say of leaving the country."""
+        return replace(self, separate_consent="abroad" in consent.separate)
 
 
 @dataclass(frozen=True)

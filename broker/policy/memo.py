@@ -34,6 +34,7 @@ def edges(facts: Facts) -> tuple[int, ...]:
         facts.request.period_from,
         facts.request.period_until,
         None if facts.workforce is None else facts.workforce.valid_until,
+        None if facts.residency is None else facts.residency.route_from,
         None if facts.residency is None else facts.residency.route_until,
         facts.at - facts.at % _DAY + _DAY,
     )

@@ -66,6 +66,7 @@ __all__ = [
     "recognition",
     "row_of",
     "schedule",
+    "transfer_routes",
     "unpack",
     "unpacked",
 ]
@@ -177,6 +178,11 @@ def purposes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
 def lawful_bases(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
     """Codes of the lawful bases (PIPL 13) → name."""
     return {code: _text(row["name"]) for code, row in _data(policy_set)["lawful_bases"].items()}
+
+
+def transfer_routes(policy_set: PolicySet | None = None) -> Mapping[str, Text]:
+    """Codes of the legal routes for a transfer abroad (PIPL 38) → name."""
+    return {code: _text(row["name"]) for code, row in _data(policy_set)["transfer_routes"].items()}
 
 
 def kept_by_recipients(policy_set: PolicySet | None = None) -> tuple[tuple[Text, int], ...]:

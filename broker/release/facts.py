@@ -37,4 +37,5 @@ def facts_of(
         ),
         wanted_types=tuple(types),
         workforce=grant.workforce,
+        residency=grant.residency and grant.residency.agreed(consent),
     )

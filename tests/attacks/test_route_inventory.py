@@ -167,6 +167,8 @@ TABLE = {
         )
     },
     "GET /api/v1/me/credentials": "person",
+    "GET /api/v1/transfer-routes": "person:registry.read",
+    **{f"POST /api/v1/transfer-routes{verb}": "person:organization.write" for verb in ("", "/{route}/confirm", "/{route}/end")},
     "GET /api/v1/workforce/demands": "person",
     "PUT /api/v1/workforce/demands/{step}": "person:workforce.write",
     **{f"{method} /api/v1/incidents": "person" for method in ("GET", "POST")},

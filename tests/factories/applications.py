@@ -75,7 +75,8 @@ class StubConsents:
     def __call__(self, session: Session, patient_key: UUID, recipient: str, purpose: str, at: Any, *, requester: UUID) -> ConsentFacts:
         """See ConsentFactsOf."""
         self.asked.append((patient_key, recipient, purpose))
-        return ConsentFacts(base=self.base, epoch=7, consents=(f"c-{patient_key.hex[:6]}",))  # type: ignore[arg-type]
+        consents, separate = (f"c-{patient_key.hex[:6]}",), ("abroad", "other-processor", "sensitive")
+        return ConsentFacts(base=self.base, epoch=7, consents=consents, givers=("patient",), separate=separate)  # type: ignore[arg-type]
 
 
 def means(keys: Keys, **values: Any) -> Means:

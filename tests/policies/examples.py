@@ -146,5 +146,5 @@ def as_facts(form: dict[str, Any]) -> Facts:
         caller=None if form["caller"] is None else CallerFacts(**{**form["caller"], "types": tuple(form["caller"]["types"])}),
         wanted_types=tuple(form["wanted_types"]),
         workforce=None if form["workforce"] is None else WorkforceFacts(**_tuples(form["workforce"])),
-        residency=None if form["residency"] is None else ResidencyFacts(**form["residency"]),
+        residency=None if form["residency"] is None else ResidencyFacts(**_tuples(form["residency"])),
     )

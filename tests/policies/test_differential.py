@@ -74,7 +74,12 @@ def abroad(draw: random.Random) -> dict[str, Any] | None:
     if draw.random() < 0.3:
         return None
     flags = {name: draw.random() < 0.7 for name in ("impact_assessed", "separate_consent", "foreign_authority", "authority_approved")}
-    return {"route": draw.choice((None, "courier", *DATA["transfer_routes"])), "route_until": draw.choice((None, *MOMENTS)), **flags}
+    return {
+        "route": draw.choice((None, "courier", *DATA["transfer_routes"])), "route_until": draw.choice((None, *MOMENTS)), **flags,
+        "route_from": draw.choice((None, *MOMENTS)), "purposes": draw.choice(([*DATA["profile_index"]], [], ["TREAT", "HPAYMT"])),
+        "classes": draw.choice(([*DATA["data_classes"]], [], ["clinical.diagnoses", "clinical.laboratory"])),
+        "persons": draw.randint(0, 3), "persons_limit": draw.choice((None, 1, 2, 3)),
+    }  # fmt: skip
 
 
 #: Path → what it may become. Every fact that a rule looks at is here.

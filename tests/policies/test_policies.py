@@ -17,7 +17,7 @@ from tests.policies.examples import STARTS, as_facts, changed, emergency, releas
 from tests.policies.test_random_facts import forms
 
 FOLDER = ROOT / "policies"
-RULES = ("grant", "purpose", "basis", "consent", "recipient", "residency", "necessity", "sensitive", "workforce", "emergency")
+RULES = ("grant", "purpose", "basis", "consent", "recipient", "residency", "minors", "necessity", "sensitive", "workforce", "emergency")
 
 
 def test_the_static_checks_find_nothing(policies):
@@ -34,7 +34,7 @@ def test_every_rule_has_its_folder_and_its_test():
 def test_every_table_has_a_schema_that_says_what_it_is():
     tables = [path for path in (FOLDER / "data").glob("*.json") if not path.name.endswith(".schema.json")]
     schemas = [path.with_name(f"{path.stem}.schema.json") for path in tables] + [FOLDER / "data" / "profiles" / "profile.schema.json"]
-    assert len(schemas) == 14
+    assert len(schemas) == 16
     for path in [*schemas, FOLDER / "input.schema.json"]:
         schema = json.loads(path.read_text(encoding="utf-8"))
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"

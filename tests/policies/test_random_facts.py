@@ -68,7 +68,12 @@ CHANGES = {
     | st.fixed_dictionaries(
         {
             "route": st.none() | st.sampled_from([*DATA["transfer_routes"], "courier"]),
+            "route_from": st.none() | moments,
             "route_until": st.none() | moments,
+            "purposes": st.sampled_from([[*DATA["profile_index"]], [*DATA["profile_index"]], ["TREAT"], []]),
+            "classes": st.sampled_from([[*DATA["data_classes"]], [*DATA["data_classes"]], ["clinical.diagnoses"], []]),
+            "persons": st.integers(0, 3),
+            "persons_limit": st.none() | st.integers(1, 3),
             **dict.fromkeys(("impact_assessed", "separate_consent", "foreign_authority", "authority_approved"), st.sampled_from([True, True, False])),
         }
     ),
@@ -125,6 +130,13 @@ def test_what_is_permitted_keeps_the_laws_of_the_house(compiled, form):
         assert profile["abroad"]
         assert DATA["purposes"][request["purpose"]]["judged_as"] in route["purposes"]
         assert shown["route_until"] is None or shown["route_until"] >= NOW
+        assert shown["route_from"] <= NOW
+        assert {request["purpose"], DATA["purposes"][request["purpose"]]["judged_as"]} & {*shown["purposes"]}
+        assert {entry["data_class"] for entry in request["data"] if "data_class" in entry} <= {*shown["classes"]}
+        brought = {name for each in shown["classes"] for name in DATA["data_classes"][each]["types"]}
+        assert {entry["resource_type"] for entry in request["data"] if "resource_type" in entry} <= brought
+        assert shown["persons_limit"] is None or shown["persons"] <= shown["persons_limit"]
+        assert route["critical_infrastructure"] or not DATA["localisation"]["critical_infrastructure"]["operator"]
         assert shown["impact_assessed"]
         assert shown["separate_consent"] or not route["separate_consent"]
         assert not shown["foreign_authority"] or shown["authority_approved"]

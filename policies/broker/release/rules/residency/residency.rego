@@ -1,10 +1,12 @@
 # METADATA
 # title: Residency
 # description: >-
-#   Data stay in the mainland. They leave it only where the profile foresees that, by a legal route that is in force, after an impact
-#   assessment and with the person's separate consent; to a foreign court or police only with the competent authority's approval.
+#   Data stay in the mainland. They leave it only where the profile foresees that, by a legal route that two people entered in the register of
+#   transfer routes, that is in force and covers purpose, data and number of persons, after an impact assessment and with the person's separate
+#   consent; to a foreign court or police only with the competent authority's approval. An operator of critical infrastructure
+#   (data/localisation.json) needs the security assessment.
 # custom:
-#   law: PIPL 38-41, 55; 促进和规范数据跨境流动规定 5; 人类遗传资源管理条例 28
+#   law: PIPL 38-41, 55; 促进和规范数据跨境流动规定 5; 数据出境安全评估办法 14; 人类遗传资源管理条例 28
 package broker.release.rules.residency
 
 import data.broker.lib.asked
@@ -23,6 +25,10 @@ satisfied if {
 	facts.residency.impact_assessed == true
 	route_carries
 	route_in_force
+	covers_purpose
+	covers_data
+	covers_persons
+	localised == false
 	consented
 	no_foreign_authority
 	no_genetics
@@ -43,11 +49,74 @@ default route_in_force := false
 # METADATA
 # title: The route is in force at this moment
 route_in_force if {
-	facts.residency.route != null
+	facts.residency.route_from <= facts.at
 	facts.residency.route_until == null
 }
 
-route_in_force if facts.at <= facts.residency.route_until
+route_in_force if {
+	facts.residency.route_from <= facts.at
+	facts.at <= facts.residency.route_until
+}
+
+default covers_purpose := false
+
+# METADATA
+# title: The register names the purpose, itself or as it is judged
+covers_purpose if facts.request.purpose in facts.residency.purposes
+
+covers_purpose if facts.purpose.judged_as in facts.residency.purposes
+
+default covers_data := false
+
+# METADATA
+# title: The register names every class that is asked, and a class with every type that is asked by name
+covers_data if {
+	count(facts.request.data) > 0
+	count(other_classes) == 0
+	count(other_types) == 0
+}
+
+# METADATA
+# title: Classes asked that the register does not name
+other_classes := [class |
+	some class in asked.classes
+	named := class in facts.residency.classes
+	named == false
+]
+
+# METADATA
+# title: Types asked by name that no class of the register brings whole
+other_types := [type |
+	some type in asked.named
+	brought := type in brought_types
+	brought == false
+]
+
+# METADATA
+# title: Types that the classes of the register bring whole
+brought_types := {type |
+	some class in facts.residency.classes
+	some type in data.broker.data_classes[class].types
+}
+
+default covers_persons := false
+
+# METADATA
+# title: No more people than the route is for
+covers_persons if {
+	facts.residency.route != null
+	facts.residency.persons_limit == null
+}
+
+covers_persons if facts.residency.persons <= facts.residency.persons_limit
+
+default localised := true
+
+# METADATA
+# title: The hospital operates critical infrastructure, and the route is none for that
+localised := false if data.broker.localisation.critical_infrastructure.operator == false
+
+localised := false if route.critical_infrastructure == true
 
 default consented := false
 
@@ -122,6 +191,56 @@ deny contains "residency.route-over" if {
 	abroad
 	facts.residency.route_until != null
 	facts.residency.route_until < facts.at
+}
+
+# METADATA
+# title: The route is not in force yet
+# custom:
+#   code: residency.route-not-begun
+deny contains "residency.route-not-begun" if {
+	abroad
+	facts.residency.route != null
+	facts.at < facts.residency.route_from
+}
+
+# METADATA
+# title: The route was entered for other purposes
+# custom:
+#   code: residency.other-purpose
+deny contains "residency.other-purpose" if {
+	abroad
+	facts.residency.route != null
+	covers_purpose == false
+}
+
+# METADATA
+# title: The route was entered for other data
+# custom:
+#   code: residency.other-data
+deny contains "residency.other-data" if {
+	abroad
+	facts.residency.route != null
+	covers_data == false
+}
+
+# METADATA
+# title: The route is for fewer people
+# custom:
+#   code: residency.too-many
+deny contains "residency.too-many" if {
+	abroad
+	facts.residency.route != null
+	covers_persons == false
+}
+
+# METADATA
+# title: An operator of critical infrastructure needs the security assessment
+# custom:
+#   code: residency.localised
+deny contains "residency.localised" if {
+	abroad
+	facts.residency.route != null
+	localised
 }
 
 # METADATA

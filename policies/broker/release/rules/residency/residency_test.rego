@@ -5,6 +5,11 @@ import data.broker.release.rules.residency
 
 shown := {
 	"route": "standard_contract",
+	"route_from": examples.now - examples.day,
+	"purposes": ["TREAT", "ETREAT", "HPAYMT"],
+	"classes": ["clinical.diagnoses", "clinical.laboratory", "sensitive.genetics"],
+	"persons": 3,
+	"persons_limit": 3,
 	"route_until": examples.now + examples.day,
 	"impact_assessed": true,
 	"separate_consent": true,
@@ -42,6 +47,52 @@ test_a_route_that_is_none if {
 	residency.deny == {"residency.other-route"} with input as away({"route": "courier"})
 	not residency.satisfied with input as away({"route": "emergency_exemption"})
 	residency.deny == {"residency.other-route"} with input as away({"route": "emergency_exemption"})
+}
+
+test_a_route_that_has_not_begun if {
+	residency.satisfied with input as away({"route_from": examples.now})
+	not residency.satisfied with input as away({"route_from": examples.now + 1})
+	residency.deny == {"residency.route-not-begun"} with input as away({"route_from": examples.now + 1})
+	not residency.satisfied with input as away({"route_from": examples.now + 1, "route_until": null})
+}
+
+test_a_route_for_another_purpose if {
+	not residency.satisfied with input as away({"purposes": ["HRESCH"]})
+	residency.deny == {"residency.other-purpose"} with input as away({"purposes": ["HRESCH"]})
+	followed := {"/request/purpose": "TREAT", "/recipient/jurisdiction": "HK", "/residency": object.union(shown, {"purposes": ["TREAT"]})}
+	residency.satisfied with input as examples.release(followed)
+}
+
+test_a_purpose_is_covered_as_it_is_judged if {
+	changes := {"/request/purpose": "BTG", "/recipient/jurisdiction": "HK", "/residency": object.union(shown, {"purposes": ["ETREAT"]})}
+	residency.covers_purpose with input as examples.release(changes)
+}
+
+test_a_route_for_other_data if {
+	not residency.satisfied with input as away({"classes": ["clinical.diagnoses"]})
+	residency.deny == {"residency.other-data"} with input as away({"classes": ["clinical.diagnoses"]})
+}
+
+test_types_by_name_are_covered_by_a_class_that_brings_them_whole if {
+	asking := {"/recipient/jurisdiction": "HK", "/request/data": [{"resource_type": "Condition"}]}
+	residency.satisfied with input as examples.release(object.union(asking, {"/residency": shown}))
+	other := object.union(shown, {"classes": ["clinical.laboratory"]})
+	not residency.satisfied with input as examples.release(object.union(asking, {"/residency": other}))
+	residency.deny == {"residency.other-data"} with input as examples.release(object.union(asking, {"/residency": other}))
+}
+
+test_a_route_for_fewer_people if {
+	not residency.satisfied with input as away({"persons": 4})
+	residency.deny == {"residency.too-many"} with input as away({"persons": 4})
+	residency.satisfied with input as away({"persons": 4, "persons_limit": null})
+}
+
+operating := {"critical_infrastructure": {"operator": true}}
+
+test_critical_infrastructure_needs_the_security_assessment if {
+	not residency.satisfied with input as away({}) with data.broker.localisation as operating
+	residency.deny == {"residency.localised"} with input as away({}) with data.broker.localisation as operating
+	residency.satisfied with input as away({"route": "security_assessment"}) with data.broker.localisation as operating
 }
 
 test_a_route_that_is_over if {
