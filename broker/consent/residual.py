@@ -7,9 +7,11 @@ answers are those of ``rules.evaluate``; tests hold the two against each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
+
+import msgspec
 
 from broker.consent.codes import CONFIDENTIALITY, SENSITIVITY
 from broker.consent.compiled import Residual, compile_statement
@@ -117,7 +119,7 @@ class ResourceGate:
     def fingerprint(self) -> str:
         """The same for gates that give every resource the same answer, in every process; SHA-256, hex."""
         anchored = {reference: self._anchors(reference) for reference in self.anchors_needed}
-        return sha256(_written((self._consents, anchored)).encode()).hexdigest()
+        return sha256(_written((self._consents, anchored))).hexdigest()
 
     def verdict(self, facts: ResourceFacts) -> Verdict:
         """What all consents say about one resource. ``silent`` is no permit: where consent is what a release stands on, withhold."""
@@ -146,18 +148,8 @@ class ResourceGate:
         return Verdict(effect, Reason.PROVISION, consent.consent, provision.path)
 
 
-def _written(value: object) -> str:
-    """A value in one spelling: sets and mappings in order, so that two processes write it alike."""
-    if is_dataclass(value) and not isinstance(value, type):
-        inner = ",".join(f"{each.name}={_written(getattr(value, each.name))}" for each in fields(value))
-        return f"{type(value).__name__}({inner})"
-    if isinstance(value, (frozenset, set)):
-        return "{" + ",".join(sorted(map(_written, value))) + "}"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(sorted(f"{_written(key)}:{_written(each)}" for key, each in value.items())) + "}"
-    if isinstance(value, (tuple, list)):
-        return "[" + ",".join(map(_written, value)) + "]"
-    return repr(value)
+#: A value in one spelling: sets, mappings and fields in order, so that two processes write it alike.
+_written = msgspec.json.Encoder(order="sorted").encode
 
 
 def _needs(when: Conditions) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -82,7 +83,13 @@ class ReleaseCaller:
 
         Types of which a granular scope reaches some categories alone are not among them, but in :meth:`narrowed`.
         """
-        return frozenset(scope.resource_type for scope in self.scopes if letter in scope.letters and not scope.category)
+        if letter not in self._whole:  # It is asked several times for one release.
+            self._whole[letter] = frozenset([one.resource_type for one in self.scopes if letter in one.letters and not one.category])
+        return self._whole[letter]
+
+    @cached_property
+    def _whole(self) -> dict[str, frozenset[str]]:
+        return {}
 
     def narrowed(self, letter: str) -> dict[str, tuple[str, ...]]:
         """Types that the token reaches in part, each with the categories (``system|code`` or ``code``) it reaches."""

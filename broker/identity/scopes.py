@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 #: RFC 6749 3.3: scope-token = 1*( %x21 / %x23-5B / %x5D-7E ), separated by spaces.
 _CHARACTERS = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
@@ -69,6 +70,7 @@ class RequestedScope:
     smart: tuple[SmartScope, ...]  #: each once, in the order asked
 
 
+@lru_cache(maxsize=2048)
 def parse_smart(text: str) -> SmartScope | None:
     """One SMART scope, or None where it isn't one. Letters out of order, none, or a filter other than ``?category=`` give None."""
     match = _SMART.fullmatch(text)
