@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 from fastapi import FastAPI
@@ -228,6 +229,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             reviews=chosen.separate_reviews,
             quorum=chosen.quorum,
             deadlines=deadlines(chosen),
+            zone=ZoneInfo(chosen.time_zone),
             attachment_bytes=chosen.attachment_bytes,
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
@@ -283,6 +285,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         reviews=installation.settings.separate_reviews,
         quorum=installation.settings.quorum,
         deadlines=deadlines(installation.settings),
+        zone=ZoneInfo(installation.settings.time_zone),
     )
     return Desk(
         settings=installation.settings,

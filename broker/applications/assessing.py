@@ -16,7 +16,7 @@ from broker.applications import abroad, people
 from broker.applications.errors import AssessmentForbids
 from broker.applications.means import Means
 from broker.applications.models import Application, Assessment, PatientAssessment
-from broker.applications.terms import Terms, day_end
+from broker.applications.terms import Terms
 from broker.errors import Problem
 from broker.fhir.ages import age_class
 from broker.identity.models import Client, Organization, Person
@@ -70,7 +70,7 @@ def judge(
         application=application.number or str(application.id),
         status="proposed",
         valid_from=clock.epoch(at),
-        valid_until=clock.epoch(ends or day_end(terms.valid_until)),
+        valid_until=clock.epoch(ends or means.end_of(terms.valid_until)),
         releases_limit=terms.releases_limit,
         approved_by=approved_by,
     )

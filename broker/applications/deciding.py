@@ -23,7 +23,7 @@ from broker.applications.models import Application, ApplicationPatient, Assessme
 from broker.applications.rules import check_narrower
 from broker.applications.steps import Reason, Taken
 from broker.applications.submission import terms_of
-from broker.applications.terms import Item, Terms, content_hash, day_end, patients_digest
+from broker.applications.terms import Item, Terms, content_hash, patients_digest
 from broker.audit import service as audit
 from broker.crypto import Keys
 from broker.errors import Problem
@@ -192,7 +192,7 @@ def _granted(
     if lacking := steps.missing(session, application):
         raise StepsMissing(problems=tuple(Problem("/needs", need.replace(":", " "), "This step has not been taken.") for need in lacking))
     on_table = _assessed_as_it_stands(session, application)
-    if day_end(agreed.valid_until) <= now:
+    if means.end_of(agreed.valid_until) <= now:
         raise NotComplete(problems=(Problem("/valid_until", "past", "The last day of validity has passed."),))
     deciding = (Action.ENDORSE, Action.AGREE, Action.CONCUR)
     endorsers = {person for step, person in steps.steps_taken(session, application).items() if step.partition(":")[0] in deciding}
@@ -221,7 +221,7 @@ def _granted(
         approved_by=approved_by,
         approved_at=now,
         valid_from=now,
-        valid_until=day_end(terms.valid_until),
+        valid_until=means.end_of(terms.valid_until),
         status_at=now,
         releases_limit=terms.releases_limit,
         frequency_limit=terms.frequency[0] if terms.frequency else None,

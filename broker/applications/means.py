@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, tzinfo
 from typing import Any, Protocol
 from uuid import UUID
 
 from sqlmodel import Session
 
 from broker.applications.models import Application
+from broker.applications.terms import day_end
 from broker.crypto import Keys
 from broker.policy.decision import Decision
 from broker.policy.facts import ConsentFacts, Facts
@@ -53,7 +54,8 @@ class Means:
     ``data_classes``: each code of the catalogue with the resource types that it reaches (``policy.service.Catalogue.types_of``).
     ``purposes``, ``lawful_bases``: the known codes (``policy.service.purposes`` and ``lawful_bases``); None: policy alone judges.
     ``reviews``: whether legality and necessity are reviewed as steps of their own. ``quorum``: how many people must have decided for an
-    application, its applicant not counted. ``deadlines``: hours until the decision, by urgency.
+    application, its applicant not counted. ``deadlines``: hours until the decision, by urgency. ``zone``: where the hospital is; a grant
+    ends with a day of its clocks.
     """
 
     keys: Keys
@@ -66,3 +68,12 @@ class Means:
     reviews: bool = False
     quorum: int = 2
     deadlines: Mapping[str, int] = field(default_factory=lambda: dict(DEADLINES))
+    zone: tzinfo = UTC
+
+    def end_of(self, day: date) -> datetime:
+        """The first moment at which what is valid until a day is no longer valid."""
+        return day_end(day, self.zone)
+
+    def today(self, now: datetime) -> date:
+        """The day that the hospital has at a moment."""
+        return now.astimezone(self.zone).date()

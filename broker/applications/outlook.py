@@ -11,7 +11,6 @@ from broker.applications import assessing, steps
 from broker.applications.lifecycle import Action
 from broker.applications.means import Means
 from broker.applications.submission import terms_of
-from broker.applications.terms import day_end
 from broker.policy.decision import Decision
 from broker.policy.facts import ConsentFacts, Facts, GrantFacts, PatientFacts
 
@@ -30,7 +29,7 @@ def outlook(session: Session, means: Means, person: UUID, ref: str) -> Decision 
     if not all(form.get(name) for name in ("purpose", "lawful_basis", "recipient", "data", "valid_until")):
         return None
     terms, at = terms_of(application), clock.now()
-    if day_end(terms.valid_until) <= at:
+    if means.end_of(terms.valid_until) <= at:
         return None
     return means.engine.decide(
         Facts(
@@ -42,7 +41,7 @@ def outlook(session: Session, means: Means, person: UUID, ref: str) -> Decision 
                 application=application.number or str(application.id),
                 status="proposed",
                 valid_from=clock.epoch(at),
-                valid_until=clock.epoch(day_end(terms.valid_until)),
+                valid_until=clock.epoch(means.end_of(terms.valid_until)),
                 releases_limit=terms.releases_limit,
                 approved_by=0,
             ),

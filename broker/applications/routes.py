@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -104,6 +105,7 @@ def build_router(
     reviews: bool = False,
     quorum: int = 2,
     deadlines: Mapping[str, int] = DEADLINES,
+    zone: tzinfo = UTC,
     attachment_bytes: int = 3_000_000,
 ) -> APIRouter:
     """The routes, with what they need from beside and above this slice.
@@ -125,6 +127,7 @@ def build_router(
         reviews=reviews,
         quorum=quorum,
         deadlines=deadlines,
+        zone=zone,
     )
     router = APIRouter(prefix="/api/v1/applications", tags=["applications"], responses=ERRORS, dependencies=[STRICT])
 

@@ -112,7 +112,12 @@ def _complete(means: Means, application: Application, patients: int) -> Terms:
     justified = application.justification_sealed is not None
     form = {**application.form, "justification": justified}
     problems = form_problems(
-        form, patients=patients, data_classes=means.data_classes, purposes=means.purposes, lawful_bases=means.lawful_bases, today=clock.today()
+        form,
+        patients=patients,
+        data_classes=means.data_classes,
+        purposes=means.purposes,
+        lawful_bases=means.lawful_bases,
+        today=means.today(clock.now()),
     )
     problems += tuple(found for position, item in enumerate(form.get("data") or ()) for found in _type_problems(position, item))
     if problems:

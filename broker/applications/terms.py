@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -13,14 +13,14 @@ from uuid import UUID
 from broker.policy.facts import RequestFacts
 
 
-def day_start(day: date) -> datetime:
-    """The first moment of a day. Days are UTC days, as ``clock.today`` gives them."""
-    return datetime.combine(day, time.min, UTC)
+def day_start(day: date, zone: tzinfo = UTC) -> datetime:
+    """The first moment of a day, in UTC. Days of records are UTC days, as their dates are read; days of people are days of the house."""
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
-def day_end(day: date) -> datetime:
-    """The first moment after a day: a grant that is valid until a day is valid through it."""
-    return day_start(day + timedelta(days=1))
+def day_end(day: date, zone: tzinfo = UTC) -> datetime:
+    """The first moment after a day, in UTC: a grant that is valid until a day is valid through it."""
+    return day_start(day + timedelta(days=1), zone)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """A grant after approval: stopped, ended, run out, counted; and what the release path and identity are told of it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -132,6 +133,16 @@ def test_past_its_end_it_is_expired_everywhere(database, means, people, patients
         assert service.many(session, people.applicant).items[0].grant_status == "expired"
         with pytest.raises(MoveNotAllowed):
             service.revoke(session, means.keys, people.manager, grant.number, reason=WHY)
+
+
+def test_the_last_day_ends_by_the_hospital_s_clocks(database, keys, people, patients):
+    """RS-5.3.2: what is promised until a day in Shanghai is not good for eight hours more because a server counts in UTC."""
+    means = make.means(keys, zone=ZoneInfo("Asia/Shanghai"))
+    with database.transaction() as session:
+        grant = make.approved(session, means, people, valid_until="2098-12-31")
+        assert grant.valid_until == datetime(2098, 12, 31, 16, tzinfo=UTC)
+    assert {facts.grant.valid_until for facts in means.engine.asked} == {clock.epoch(grant.valid_until)}
+    assert means.today(datetime(2026, 12, 31, 17, tzinfo=UTC)).isoformat() == "2027-01-01"
 
 
 def test_what_has_run_out_is_written_down_once(database, means, people, patients, set_clock):

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +46,7 @@ def test_what_was_posted_is_what_policy_judges():
 def test_days_are_whole():
     assert day_start(date(2026, 12, 31)) == datetime(2026, 12, 31, tzinfo=UTC)
     assert day_end(date(2026, 12, 31)) == datetime(2027, 1, 1, tzinfo=UTC)
+    assert day_end(date(2026, 12, 31), ZoneInfo("Asia/Shanghai")) == datetime(2026, 12, 31, 16, tzinfo=UTC)
 
 
 def test_an_approval_is_bound_to_every_field_and_every_patient():
