@@ -192,7 +192,7 @@ def a_grant(owner, keys, key, names):
     ("damage", "recorded", "reason"),
     [
         (a_body, ["release.permitted", "release.failed"], "record-unreadable"),
-        (a_version, ["release.permitted", "release.failed"], "record-unreadable"),
+        (a_version, ["release.refused"], "record-unreadable"),  # The Patient among them, of which policy asks the age.
         (a_place, ["release.permitted", "release.failed"], "record-unreadable"),
         (a_data_key, ["release.refused"], "record-unreadable"),
         (a_grant, ["release.refused"], "grant-damaged"),
