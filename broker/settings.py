@@ -168,7 +168,9 @@ class Settings(BaseSettings):
         description="System (URI) of the hospital's own record numbers, which applicants may name a patient by.",
     )
     time_zone: str = Field(
-        "Asia/Shanghai", pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$", description="Time zone of the times that pages and reports show (IANA name)."
+        "Asia/Shanghai",
+        pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$",
+        description="Time zone of the hospital (IANA name): of the times that pages and reports show, and of the day with which a grant ends.",
     )
     metrics_token: SecretStr | None = Field(None, description="Bearer token for GET /metrics (Prometheus). Unset: there is no such address.")
     obligation_grace_days: int = Field(
