@@ -2,9 +2,12 @@
 
     .venv/bin/python benchmarks/release.py [--rounds 5] [--seconds 3] [--connections 8]
 
-Beside it a page of a search. Prints requests/s, resources/s, the ratio to the floor by requests and by the processor time of the
-serving process (which other work on the machine disturbs less), the 99th percentile, where the time of a release goes by step, and
-how much slower a release is with ten times the patients, consents and log entries. Ratios come from interleaved rounds.
+*Warm* is the second and every later release of a patient under a grant of which nothing has changed, *cold* the first: nothing lies
+prepared (docs/decisions/0030), so that each resource is opened, reduced and checked, and what comes of it is packed, sealed and sent to
+be stored. Beside them a page of a search, which is always made anew. Prints requests/s, resources/s, the ratio to the floor by requests
+and by the processor time of the serving process (which other work on the machine disturbs less), the 99th percentile, where the time of
+a warm release goes by step, and how much slower a warm release is with ten times the patients, consents and log entries. Ratios come from
+interleaved rounds.
 """
 
 from __future__ import annotations
@@ -130,18 +133,21 @@ def main() -> None:
             searched = len(json.loads(story.system(parts["client"]).fetch("GET", PAGE, token).content)["entry"])
             kinds = {
                 "floor": (floor_port, f"/{PATIENT}", len(released)),
-                "whole": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
+                "warm": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
+                "cold": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
                 "page": (port, PAGE, searched),
             }
             rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
             for _ in range(given.rounds):
                 token = story.system(parts["client"]).token(application["number"])["access_token"]
                 for name, (at, path, _) in kinds.items():
+                    forgetful(server.url, forgets=name == "cold")
                     load(at, request(path, at), 0.3, given.connections)
                     process = processes[at == floor_port]
                     began = processor(process)
                     rate, _, slow = load(at, request(path, at), given.seconds, given.connections)
                     rates[name].append((rate, (processor(process) - began) / (rate * given.seconds), slow))
+            forgetful(server.url, forgets=False)
             print(label)
             found = {}
             for name, (_, _, count) in kinds.items():
@@ -162,8 +168,8 @@ def main() -> None:
             connection.execute("ANALYZE")
             counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("patient", "resource", "audit_event")}
         after = measured(f"grown database ({counts})")
-        slower = before["whole"]["ratio"] / after["whole"]["ratio"]
-        print(f"cost of a release, grown to small, each against its floor: {slower:.2f}")
+        slower = before["warm"]["ratio"] / after["warm"]["ratio"]
+        print(f"cost of a warm release, grown to small, each against its floor: {slower:.2f}")
         result = {"released": len(released), "small": before, "grown": after, "counts": counts}
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / "release.json").write_text(json.dumps(result, indent=1))
@@ -175,17 +181,24 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def forgetful(url: str, *, forgets: bool) -> None:
+    """Whether the database takes what is prepared and does not keep it, so that each release is the first."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TRIGGER IF EXISTS benchmark_forgets ON prepared_release")
+        if forgets:
+            connection.execute("CREATE OR REPLACE FUNCTION benchmark_forgets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$")
+            connection.execute("CREATE TRIGGER benchmark_forgets BEFORE INSERT ON prepared_release FOR EACH ROW EXECUTE FUNCTION benchmark_forgets()")
+            connection.execute("DELETE FROM prepared_release")
+
+
 #: Step → functions (file, name) in which its time is spent.
 STEPS = {
     "token": {("bearer.py", "claims_of")},
     "gate and facts": {("service.py", "behind_the_gate")},
     "consents and policy": {("service.py", "judged")},
     "intent": {("service.py", "record_intent")},
-    "checking": {("checker.py", "problems")},
-    "opening": {("release_reads.py", "open_rows")},
-    "reducing": {("minimise.py", "reduce_many")},
-    "reading": {("release_reads.py", "read"), ("release_reads.py", "read_linked")},
-    "references and the rest of collecting": {("collect.py", "page")},
+    "reading, opening and asking of what lies prepared": {("prepared.py", "whole")},
+    "collecting anew": {("collect.py", "page")},
     "body": {("ready.py", "made_ready")},
     "sending": {("delivery.py", "deliver")},
     "outcome": {("service.py", "record_outcome")},
@@ -193,7 +206,7 @@ STEPS = {
 
 
 def shares(port: int, request_bytes: bytes, process: subprocess.Popen[bytes], connections: int) -> str:
-    """Where the time of a release goes, if py-spy is installed."""
+    """Where the time of a warm release goes, if py-spy is installed."""
     tool = shutil.which("py-spy")
     if tool is None:
         return "  (install py-spy to see where the time goes)"
@@ -211,7 +224,7 @@ def shares(port: int, request_bytes: bytes, process: subprocess.Popen[bytes], co
             step = next((name for name, places in STEPS.items() if not places.isdisjoint(frames)), "framework, server, event loop")
             total += int(number)
             found[step] += int(number)
-    return "  share of a release: " + ", ".join(f"{name} {100 * number // max(1, total)} %" for name, number in found.items())
+    return "  share of a warm release: " + ", ".join(f"{name} {100 * number // max(1, total)} %" for name, number in found.items())
 
 
 def copy_plaintext(installation, url: str, released: set[tuple[str, str]]) -> None:

@@ -61,6 +61,7 @@ from broker.release.reconciliation import build_router as reconciliation_router
 from broker.release.routes import build_router as release_router
 from broker.release.routes import everything_router
 from broker.release.service import Parts
+from broker.release.service import background as prepared_releases
 from broker.release.transmissions import build_router as transmissions_router
 from broker.requests import service as requests
 from broker.requests.routes import build_router as requests_router
@@ -149,6 +150,7 @@ def background_jobs() -> list[jobs.Job]:
         *retention.background(),
         *requests.background(),
         *bulk_exports.background(),
+        *prepared_releases(),
     ]
 
 

@@ -106,6 +106,11 @@ class Keys:
         return self._derived(b"sealing")
 
     @cached_property
+    def checking(self) -> bytes:
+        """Key with which the checker's verdict is sealed (``release.segments``). Nothing else uses it."""
+        return self._derived(b"checking")
+
+    @cached_property
     def fingerprint(self) -> str:
         """What the database remembers of the blinding key, so that another key is refused at start."""
         return self._derived(b"fingerprint").hex()[:32]

@@ -102,6 +102,19 @@ class Checker:
         way = ways(reachable, patient)
         return [problem for index in self._doubtful(resources, own, way) for problem in self._judge(resources[index], index, patient, own, way)]
 
+    def reach(self, resource_type: str, resources: Sequence[bytes]) -> tuple[float, float] | None:
+        """Of what resources of a type show: the latest of their first seconds and the earliest of their last; None where the plan has no period."""
+        period = self._dates.get(resource_type)
+        if period is None or not resources:
+            return None
+        found = [period.reach(orjson.loads(resource)) for resource in resources]
+        return max(first for first, _ in found), min(last for _, last in found)
+
+    def spans(self, resource_type: str, reach: tuple[float, float] | None) -> bool:
+        """Whether all that :meth:`reach` was told of, under this plan or one with another period, lies in this plan's period."""
+        period = self._dates.get(resource_type)
+        return period is None or (reach is not None and reach[0] <= period.until and reach[1] >= period.start)
+
     def _doubtful(self, resources: Sequence[bytes], own: bytes, way: Ways | None = None) -> list[int]:
         """Positions of all resources but those with which nothing can be wrong.
 

@@ -46,6 +46,11 @@ class Period:
             return True
         return (first is None or _bounds(first)[0] <= self.until) and (last is None or _bounds(last)[1] >= self.start)
 
+    def reach(self, resource: dict[str, Any]) -> tuple[float, float]:
+        """The first and the last second that its dates may mean: :meth:`holds` is False for any window that lies outside of them."""
+        first, last = self._best(resource, self._starts), self._best(resource, self._ends)
+        return -inf if first is None else _bounds(first)[0], inf if last is None else _bounds(last)[1]
+
     def _deep(self, value: str | dict[str, Any]) -> bool:
         """Whether a date is so far inside the window that nothing but its day need be read; of a Period, both ends."""
         if isinstance(value, dict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from typing import Any
@@ -121,6 +121,11 @@ class ReleasePlan:
     def fingerprint(self) -> str:
         """SHA-256 in hex over the JSON form with sorted keys and no spaces: equal plans, equal fingerprints, in every process."""
         return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    @cached_property
+    def timeless(self) -> str:
+        """The fingerprint of the same plan without its periods, which move with the clock."""
+        return replace(self, types={name: each.timeless() for name, each in self.types.items()}).fingerprint
 
     @cached_property
     def shifted(self) -> bool:

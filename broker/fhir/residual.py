@@ -7,7 +7,7 @@ if it *may* carry the kind: bodies are not looked into, so the count is an upper
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from broker.fhir.keeplist import Keep, Part, keep_list
@@ -39,10 +39,10 @@ _PROSE = frozenset({"CodeableConcept", "Annotation"})
 _NAMED_STRINGS = frozenset({"Organization.name", "Location.name", "Device.deviceName.name", "Medication.batch.lotNumber", "Immunization.lotNumber"})
 
 
-def counted(plan: ReleasePlan, types: Iterable[str]) -> dict[str, int]:
-    """Kind → how many of the resources with these types may carry it, sorted by kind; kinds that none carries are left out."""
+def counted(plan: ReleasePlan, types: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
+    """Kind → how many of the resources with these types (each, or their numbers) may carry it, sorted by kind, without kinds that none carries."""
     found: Counter[str] = Counter()
-    for resource_type, number in Counter(iter(types)).items():
+    for resource_type, number in (types if isinstance(types, Mapping) else Counter(iter(types))).items():
         for kind in kinds(resource_type, plan.types[resource_type].timeless(), pseudonymous=plan.pseudonymous, shifted=plan.shifted):
             found[kind] += number
     return dict(sorted(found.items()))

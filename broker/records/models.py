@@ -26,6 +26,8 @@ class Patient(SQLModel, table=True):
     wrapped_key: bytes = Field(sa_type=sa.LargeBinary)
     fhir_id_sealed: bytes = Field(sa_type=sa.LargeBinary)
     epoch: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": sa.text("0")})
+    #: How often resources of the patient were written or removed; the database itself counts (a trigger), whoever writes.
+    changes: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": sa.text("0")})
     created_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
     frozen_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True))  #: from then on nothing of this patient is released
 

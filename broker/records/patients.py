@@ -35,7 +35,7 @@ def check_keys(session: Session, keys: Keys) -> None:
 
 
 def _vault(keys: Keys, row: Patient) -> Vault:
-    return unwrap(keys, row.patient_key, row.wrapped_key, row.fhir_id_sealed, row.epoch)
+    return unwrap(keys, row.patient_key, row.wrapped_key, row.fhir_id_sealed, row.epoch, row.changes)
 
 
 def open_vault(session: Session, keys: Keys, patient_key: UUID) -> Vault:

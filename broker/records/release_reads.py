@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -80,7 +81,7 @@ _COLUMNS = "r.patient_key, r.type, r.id_token, r.version, r.last_updated, r.body
 #: No row for a patient who is frozen: whatever reads for a release then finds nobody (PI-7).
 #: Nor for one of whom something is from an upstream server whose last whole round is older than was stated for it (decision 0027).
 VAULT_SQL = """
-SELECT p.wrapped_key, p.fhir_id_sealed, p.epoch FROM patient p WHERE p.patient_key = %s AND p.frozen_at IS NULL
+SELECT p.wrapped_key, p.fhir_id_sealed, p.epoch, p.changes FROM patient p WHERE p.patient_key = %s AND p.frozen_at IS NULL
 AND NOT EXISTS (SELECT FROM upstream_server s WHERE s.stale_after < statement_timestamp() AND EXISTS (
   SELECT FROM upstream_resource u WHERE u.patient_key = p.patient_key AND u.server = s.name AND NOT u.gone))
 """
@@ -97,13 +98,14 @@ WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.lab
 ORDER BY r.type, r.id_token LIMIT %(limit)s
 """)
 
-_WITHIN = f"""
-SELECT {_COLUMNS} FROM resource r
+_FROM_WITHIN = """
+FROM resource r
 JOIN unnest(%(types)s::text[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS w(type, start_at, end_at) ON w.type = r.type
 WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(types)s) AND NOT (r.labels && %(deny)s::bigint[])
   AND ((w.start_at IS NULL AND w.end_at IS NULL) OR (r.clinical_from IS NOT NULL
        AND (w.end_at IS NULL OR r.clinical_from <= w.end_at) AND (w.start_at IS NULL OR coalesce(r.clinical_until, 'infinity') >= w.start_at)))
 """
+_WITHIN = f"SELECT {_COLUMNS} {_FROM_WITHIN}"
 
 _WINDOWED = Statement(f"""{_WITHIN}
   AND (r.type, r.id_token) > (%(after_type)s, %(after_token)s)
@@ -111,6 +113,25 @@ ORDER BY r.type, r.id_token LIMIT %(limit)s
 """)
 
 _NAMED = Statement(f"{_WITHIN} AND r.id_token = ANY(%(named)s::uuid[])")
+
+_EXTENTS = Statement(f"""
+SELECT r.type, max(r.clinical_from), min(r.clinical_until), bool_and(r.clinical_from IS NOT NULL) {_FROM_WITHIN} GROUP BY r.type
+""")
+
+_LINKS = Statement("""
+SELECT DISTINCT unnest(r.links) FROM resource r
+WHERE r.patient_key = %(patient_key)s AND r.type = ANY(%(source_types)s) AND r.id_token = ANY(%(sources)s)
+""")
+
+#: The state of those of the shared resources ``s.watched`` that have one of ``%(shared_types)s`` and none of the labels ``%(shared_deny)s``:
+#: what :func:`state_of` says of the same rows. One who exchanges a row, its labels or its bytes makes another state.
+SHARED_STATE_SQL = f"""
+SELECT sha256(coalesce(string_agg(convert_to(r.type, 'UTF8') || uuid_send(r.id_token) || int8send(r.version::int8) || sha256(r.body), ''::bytea
+                                  ORDER BY r.type COLLATE "C", r.id_token), ''::bytea))
+FROM resource r
+WHERE r.patient_key = '{SHARED}' AND r.id_token = ANY(s.watched) AND r.type = ANY(%(shared_types)s::text[])
+  AND NOT (r.labels && %(shared_deny)s::bigint[])
+"""
 
 _ONE = Statement(f"SELECT {_COLUMNS} FROM resource r WHERE r.id_token = %s AND r.type = %s LIMIT 2")
 
@@ -194,6 +215,46 @@ async def read_named(
     }
     (rows,) = await run(cursor.connection, (_NAMED, parameters))
     return [*map(Row._make, rows)]
+
+
+class Extent(NamedTuple):
+    """Between which clinical dates the resources of one type lie that a read gave."""
+
+    since: datetime | None  #: the latest beginning
+    until: datetime | None  #: the earliest end; None: none has ended
+    dated: bool  #: whether each has a beginning
+
+
+async def extents(cursor: Cursor, *, patient_key: UUID, types: Mapping[str, Window], deny_tokens: Sequence[int]) -> dict[str, Extent]:
+    """Of what :func:`read` gives, the extent of each type."""
+    names = sorted(types)
+    windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
+    parameters = {
+        "patient_key": patient_key,
+        "types": names,
+        "deny": list(deny_tokens),
+        "starts": [window.start for window in windows],
+        "ends": [window.end for window in windows],
+    }
+    (found,) = await run(cursor.connection, (_EXTENTS, parameters))
+    return {name: Extent(*rest) for name, *rest in found}
+
+
+async def links(cursor: Cursor, *, patient_key: UUID, sources: Sequence[tuple[str, UUID]]) -> list[UUID]:
+    """The blinded ids of all shared resources that the given resources of a patient refer to, whether there are such or not."""
+    parameters = {
+        "patient_key": patient_key,
+        "source_types": sorted({source[0] for source in sources}),
+        "sources": [source[1] for source in sources],
+    }
+    (found,) = await run(cursor.connection, (_LINKS, parameters))
+    return [link for (link,) in found]
+
+
+def state_of(rows: Iterable[Row]) -> bytes:
+    """SHA-256 over type, blinded id, version and bytes of shared resources, each once: as long as it is the same, so are they."""
+    found = sorted((row.type.encode(), row.id_token.bytes, row.version.to_bytes(8, "big"), sha256(row.body).digest()) for row in rows)
+    return sha256(b"".join(b"".join(one) for one in found)).digest()
 
 
 async def read_one(cursor: Cursor, keys: Keys, resource_type: str, resource_id: str) -> Row | None:

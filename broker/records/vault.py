@@ -111,6 +111,7 @@ class Vault:
     data_key: bytes
     fhir_id: str
     epoch: int = 0  #: of the patient's consents, as read with the key
+    changes: int = 0  #: of the patient's records, as read with the key
 
     @cached_property
     def _before(self) -> bytes:
@@ -126,6 +127,10 @@ class Vault:
 
     def _derived(self, purpose: bytes) -> bytes:
         return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=b"broker/patient/" + purpose).derive(self.data_key)
+
+    def key_with(self, other: bytes, purpose: bytes) -> bytes:
+        """A key that only who holds this data key and another key can have; gone with either."""
+        return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=other, info=b"broker/patient/" + purpose).derive(self.data_key)
 
     @cached_property
     def subject(self) -> str:
@@ -217,11 +222,11 @@ def new_vault(keys: Keys, patient_key: UUID, fhir_id: str) -> tuple[Vault, bytes
     return vault, wrap(keys, patient_key, data_key), seal(data_key, fhir_id.encode(), _id_place(patient_key))
 
 
-def unwrap(keys: Keys, patient_key: UUID, wrapped_key: bytes, fhir_id_sealed: bytes, epoch: int) -> Vault:
+def unwrap(keys: Keys, patient_key: UUID, wrapped_key: bytes, fhir_id_sealed: bytes, epoch: int, changes: int = 0) -> Vault:
     """The vault of a stored patient. Raises RecordUnreadable when the key-encryption key is another or the row was changed."""
     try:
         data_key = unwrapped(keys, patient_key, wrapped_key)
         fhir_id = unseal(data_key, fhir_id_sealed, _id_place(patient_key)).decode()
     except KeyUnusable as error:
         raise RecordUnreadable from error
-    return Vault(patient_key, data_key, fhir_id, epoch)
+    return Vault(patient_key, data_key, fhir_id, epoch, changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -51,6 +52,13 @@ class Item(NamedTuple):
     digest: str  #: SHA-256 of the bytes that were sent, hex
 
 
+class Listed(NamedTuple):
+    """What a body holds whose entries lay prepared: its manifest as a zstd frame, and how many resources of each type."""
+
+    manifest: bytes
+    types: tuple[tuple[str, int], ...]
+
+
 @dataclass(frozen=True)
 class Ready:
     """A checked body whose bytes may leave now."""
@@ -66,6 +74,17 @@ class Ready:
     media: str = "application/fhir+json; charset=utf-8"
     answered: str = ""  #: of a question about mutual recognition: ``yes`` or ``no``
     unchanged: bool = False  #: the caller has this version already, so that nothing is sent again
+    listed: Listed | None = None  #: stands instead of ``items``
+
+    @property
+    def types(self) -> dict[str, int]:
+        """How many resources of each type it holds."""
+        return dict(Counter(item.type for item in self.items)) if self.listed is None else dict(self.listed.types)
+
+    @property
+    def count(self) -> int:
+        """How many resources it holds."""
+        return len(self.items) if self.listed is None else sum(number for _, number in self.listed.types)
 
     def unless(self, has: str) -> Ready:
         """The same, or nothing but its name where the caller's If-None-Match names this version (R4 http.html#cread)."""

@@ -29,6 +29,15 @@ def high_water(labels: Sequence[tuple[str, ...]]) -> str:
     return max((code for one in labels for code in one if code in ORDER), key=ORDER.index, default="N")
 
 
+_MATCH = b',"search":{"mode":"match"}}'
+
+
+def entries(base_url: str, resources: Sequence[tuple[str, str, bytes]], end: bytes = _MATCH) -> bytes:
+    """The entries of a Bundle, joined by commas; those of a searchset unless ``end`` says otherwise."""
+    prefix = b'{"fullUrl":"' + base_url.encode() + b"/fhir/"
+    return b",".join([prefix + name.encode() + b"/" + one.encode() + b'","resource":' + body + end for name, one, body in resources])
+
+
 def assemble(
     *,
     release: UUID,
@@ -41,12 +50,13 @@ def assemble(
     links: Mapping[str, str],
     total: int | None,
     certain: bool = False,
+    prepared: bytes | None = None,
 ) -> bytes:
     """A Bundle (R4 bundle.html) of ``kind`` ``collection`` or ``searchset``.
 
     ``resources`` are (type, id, JSON bytes). The bundle's own labels are the highest confidentiality of its entries and the
     obligations (HL7 DS4P), so that what the recipient must do travels with the data. ``certain``: the entry is the one patient that
-    ``$match`` found (R4 patient-operation-match).
+    ``$match`` found (R4 patient-operation-match). ``prepared``: what :func:`entries` gives for a searchset, instead of resources.
     """
     marks = [{"system": CONFIDENTIALITY, "code": high_water(labels)}, *({"system": ACT_CODE, "code": str(one["code"])} for one in obligations)]
     head: dict[str, object] = {
@@ -61,9 +71,8 @@ def assemble(
     if links:
         head["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]
     opened = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
-    if not resources:
-        return opened + b"}"  # An empty array is not valid FHIR JSON.
-    search = b"}" if kind != "searchset" else _CERTAIN if certain else b',"search":{"mode":"match"}}'
-    prefix = b'{"fullUrl":"' + base_url.encode() + b"/fhir/"
-    entries = b",".join(prefix + name.encode() + b"/" + one.encode() + b'","resource":' + body + search for name, one, body in resources)
-    return opened + b',"entry":[' + entries + b"]}"
+    if prepared is None:
+        if not resources:
+            return opened + b"}"  # An empty array is not valid FHIR JSON.
+        prepared = entries(base_url, resources, b"}" if kind != "searchset" else _CERTAIN if certain else _MATCH)
+    return b"".join((opened, b',"entry":[', prepared, b"]}"))

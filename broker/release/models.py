@@ -149,3 +149,22 @@ class ExportFile(SQLModel, table=True):
     plain_bytes: int = Field(sa_type=sa.BigInteger)
     packed_bytes: int = Field(sa_type=sa.BigInteger)
     digest: str = Field(sa_type=sa.Text)  #: SHA-256 of the NDJSON, hex
+
+
+class PreparedRelease(SQLModel, table=True):
+    """What a whole release under one grant would send of one patient, as long as nothing changes: checked, and sealed (``release.segments``).
+
+    Everything but ``body``, ``watched`` and ``made_at`` is bound in the seal; ``watched`` is repeated within it.
+    """
+
+    __tablename__ = "prepared_release"
+    __table_args__ = (sa.Index("ix_prepared_release_made_at", "made_at"),)
+
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
+    grant_id: UUID = Field(primary_key=True)
+    basis: bytes = Field(sa_type=sa.LargeBinary)  #: SHA-256 over all that the bytes depend on but records and clock
+    epoch: int = Field(sa_type=sa.BigInteger)  #: of the patient's consents
+    changes: int = Field(sa_type=sa.BigInteger)  #: of the patient's records
+    made_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    watched: list[UUID] = Field(sa_type=postgresql.ARRAY(sa.Uuid))  #: blinded shared resources that it depends on
+    body: bytes = Field(sa_type=sa.LargeBinary)

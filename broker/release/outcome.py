@@ -18,6 +18,15 @@ from broker.release.answers import Item, Kind, Ready, Refusal
 
 _ZSTD_LEVEL = 1
 
+INSERT_RELEASE = """
+INSERT INTO release
+  (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest,
+   signature)
+VALUES
+  (%(patient_key)s, %(id)s, %(grant_id)s, %(application)s, %(client_id)s, %(intent)s, %(sent_at)s, %(outcome)s, %(items)s, %(held_back)s,
+   %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s, %(signature)s)
+"""
+
 
 def about(caller: ReleaseCaller, *, patient: UUID | None, subject: str | None, recipient: str | None) -> Event:
     """What every event of one call has in common; ``type`` and ``outcome`` are still to be said."""
@@ -61,12 +70,12 @@ def refused(common: Event, refusal: Refusal) -> Event:
 def sent(common: Event, ready: Ready, plan: ReleasePlan, *, complete: bool, manifest: str) -> Event:
     """What left: how many resources, the digest of the bytes and of the sealed manifest, and how many may tell who the patient is, by what."""
     facts: dict[str, str | int | bool | list[str]] = {
-        "items": len(ready.items),
+        "items": ready.count,
         "held_back": ready.held_back,
         "bytes": len(ready.body),
         "digest": ready.digest,
         "manifest": manifest,
-        "residual": [f"{kind}:{number}" for kind, number in residual.counted(plan, [item.type for item in ready.items]).items()],
+        "residual": [f"{kind}:{number}" for kind, number in residual.counted(plan, ready.types).items()],
     }
     if ready.answered:
         facts["recognised"] = ready.answered
@@ -84,10 +93,15 @@ def _associated(patient_key: UUID, release: UUID) -> bytes:
     return b"manifest|" + patient_key.bytes + release.bytes
 
 
-def sealed_manifest(data_key: bytes, patient_key: UUID, release: UUID, items: Sequence[Item]) -> bytes:
-    """The list of what left, compressed and sealed under the patient's data key."""
+def packed_manifest(items: Sequence[Item]) -> bytes:
+    """The list of what leaves, compressed."""
     lines = "\n".join(f"{item.type} {item.id} {item.version} {item.digest}" for item in items)
-    return seal(data_key, zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(lines.encode()), _associated(patient_key, release))
+    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(lines.encode())
+
+
+def sealed_manifest(data_key: bytes, patient_key: UUID, release: UUID, packed: bytes) -> bytes:
+    """The compressed list of what left, sealed under the patient's data key."""
+    return seal(data_key, packed, _associated(patient_key, release))
 
 
 def opened_manifest(data_key: bytes, patient_key: UUID, release: UUID, sealed: bytes) -> list[Item]:

@@ -17,7 +17,7 @@ from broker.fhir.references import Target, mentioned, target_of, tells_nothing
 from broker.records import service as records
 
 if TYPE_CHECKING:
-    from broker.release.collect import Reduced, Reducer
+    from broker.release.reducing import Reduced, Reducer
 
 
 class Reaching:
@@ -75,6 +75,8 @@ class Reaching:
         if shared:
             deny = records.label_tokens(self._keys, records.SHARED, reduce.denied)
             rows = await records.read_named(self._cursor, patient_key=records.SHARED, types=shared, deny_tokens=deny, named=tokens)
+            if reduce.witness is not None:
+                reduce.witness.saw(tokens, rows)
             vault = await records.vault(self._cursor, self._keys, records.SHARED) if rows else None
             if vault is not None:
                 found.update(f"{one.type}/{one.id}" for one in reduce.each(vault, rows))

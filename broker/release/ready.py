@@ -12,8 +12,8 @@ from broker import clock
 from broker.crypto import Keys, digest
 from broker.release import bundle, packaging, paging
 from broker.release.answers import Form, Ready
-from broker.release.collect import Page
 from broker.release.query import Wanted
+from broker.release.reducing import Page
 from broker.settings import Settings
 
 
@@ -46,14 +46,16 @@ def made_ready(
         if page.following is not None:
             links["next"] = f"{here}?{urlencode((*wanted.shown, ('_page', paging.link(keys, bound, page.following))))}"
         elif wanted.after is None:
-            total = len(page.resources)
+            total = page.count
     elif form is Form.MATCH:
         total = len(page.resources)
     body = bundle.assemble(
         release=release, kind="collection" if form is Form.COLLECTION else "searchset", base_url=settings.base_url, at=clock.now(),
         resources=page.resources, labels=page.labels, obligations=obligations, links=links, total=total, certain=form is Form.MATCH,
+        prepared=None if page.prepared is None else page.prepared.entries,
     )  # fmt: skip
-    ready = Ready(release, body, page.items, page.held_back, digest(body))
+    listed = None if page.prepared is None else page.prepared.listed
+    ready = Ready(release, body, page.items, page.held_back, digest(body), listed=listed)
     if form is not Form.COLLECTION:
         return ready
     sealed = body if encrypt_to is None else packaging.encrypted(encrypt_to, body)

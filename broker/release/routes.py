@@ -66,7 +66,7 @@ class GatedAnswer(Response):
             headers = _headers(parts, self.request, self.ask.form, ready)
             status = 304 if ready.unchanged else 200
             complete = await deliver(send, receive, body=ready.body, headers=headers, seconds=parts.settings.gate_timeout, status=status)
-            metrics.release_done("sent" if complete else "partial", resources=len(ready.items), body_bytes=len(ready.body))
+            metrics.release_done("sent" if complete else "partial", resources=ready.count, body_bytes=len(ready.body))
             return complete
 
         try:

@@ -40,12 +40,13 @@ from broker.identity.access import NotAuthenticatedReason, ReleaseCaller
 from broker.policy.decision import Decision, Effect
 from broker.policy.service import INSERT_DECISION, LiveEngine, row_of
 from broker.records import service as records
-from broker.release import collect, consents, outcome, paging, query, recognition, whose
+from broker.release import collect, consents, outcome, paging, prepared, query, recognition, whose
 from broker.release.answers import Form, Kind, Ready, Refusal
 from broker.release.facts import facts_of
 from broker.release.plans import plan_of
 from broker.release.query import Wanted
 from broker.release.ready import made_ready
+from broker.release.reducing import Under
 from broker.settings import Settings
 from broker.wire import BEGIN, COMMIT, Statement, run
 
@@ -57,7 +58,7 @@ NEVER_RELEASED = frozenset({"Consent", "AuditEvent", "Provenance", "Bundle", "Pa
 _LOCKS = Statement("SELECT set_config('lock_timeout', '5s', true), pg_advisory_xact_lock_shared(%s::int8), pg_advisory_xact_lock_shared(%s::int8)")
 _STANDING, _GRANT = Statement(access.STANDING), Statement(applications.GRANT_FACTS_SQL)
 _VAULT, _PATIENT, _RESIDUALS = Statement(records.VAULT_SQL), Statement(records.PATIENT_SQL), Statement(consent.RESIDUALS_SQL)
-_EVENT = Statement(audit.INSERT_EVENT)
+_EVENT, _RELEASE = Statement(audit.INSERT_EVENT), Statement(outcome.INSERT_RELEASE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Parts:
     engine: LiveEngine
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
+
+background = prepared.background  #: what releases do by themselves
 
 Connection = psycopg.AsyncConnection[Any]
 Cursor = psycopg.AsyncCursor[Any]
@@ -150,6 +153,7 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
     claims = access.claims_of(parts.keys, parts.settings, ask.authorization, ask.proven)
     if isinstance(claims, NotAuthenticatedReason):
         return Refusal(Kind.UNAUTHENTICATED, (claims.code,))
+    cursor = connection.cursor(binary=True)
     about = await whose.asked_about(connection, parts.keys, ask.wanted, UUID(claims["grant"]))
     seen = await behind_the_gate(parts, connection, claims, about.patient_key)
     answer: Permitted | Refused | Refusal
@@ -157,14 +161,14 @@ async def _gated(parts: Parts, ask: Ask, connection: Connection, send: Sending) 
         answer = Refusal(Kind.UNAUTHENTICATED, (seen.caller.code,))
     else:
         try:
-            answer = await judged(parts, ask, connection.cursor(binary=True), seen, seen.caller)
+            answer = await judged(parts, ask, cursor, seen, seen.caller)
         except BrokerError as error:  # Something that the consents point to is not what was stored.
             answer = Refused(Refusal(Kind.UNAVAILABLE, (error.code,)), outcome.about(seen.caller, patient=None, subject=None, recipient=None))
     if isinstance(answer, Permitted | Refused):
         vault = seen.vault or records.nobody(parts.keys)
         await keep_decision(parts, vault, answer.decision if isinstance(answer, Permitted) else answer.refusal.decision)
     if isinstance(answer, Permitted):
-        return await _carried_out(parts, ask, connection, answer, send, about.instead)
+        return await _carried_out(parts, ask, cursor, answer, send, about.instead)
     if isinstance(answer, Refused):
         await record_and_open(connection, outcome.refused(answer.common, answer.refusal))
         return answer.refusal
@@ -306,7 +310,8 @@ def _in_scope(caller: ReleaseCaller, wanted: Wanted, form: Form) -> bool:
     return "*" in reach or (bool(wanted.types) and reach.issuperset(wanted.types)) or (not wanted.types and bool(reach))
 
 
-async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted: Permitted, send: Sending, instead: str) -> Refusal | None:
+async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: Permitted, send: Sending, instead: str) -> Refusal | None:
+    connection = cursor.connection
     release_id = audit.uuid7(clock.now())  # Begins with the time: the log's index of releases grows at its end.
     wanted = permitted.wanted
 
@@ -318,8 +323,11 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
         return refusal
 
     # 4 fetch, 5 reduce, 6 check
-    order = collect.Order(permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after)
-    page = await collect.safely(connection.cursor(binary=True), parts.keys, order)
+    under = Under(permitted.bound.grant, permitted.decision.revision, parts.settings.base_url) if ask.form is Form.SEARCHSET else None
+    order = collect.Order(
+        permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after, under
+    )
+    page = await collect.safely(cursor, parts.keys, order)
     if isinstance(page, collect.Unsafe):
         await record_and_open(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
@@ -340,6 +348,7 @@ async def _carried_out(parts: Parts, ask: Ask, connection: Connection, permitted
     complete = await send(ready)
 
     # 8 record
+    await prepared.keep(parts.intents, page.keep)
     await record_outcome(connection, permitted, ready, intent, complete=complete)
     return None
 
@@ -365,24 +374,15 @@ async def record_intent(parts: Parts, permitted: Permitted, release_id: UUID, *,
     return intent
 
 
-_RELEASE = Statement("""
-INSERT INTO release
-  (patient_key, id, grant_id, application, client_id, intent, sent_at, outcome, items, held_back, body_bytes, digest, plan, policy_revision, manifest,
-   signature)
-VALUES
-  (%(patient_key)s, %(id)s, %(grant_id)s, %(application)s, %(client_id)s, %(intent)s, %(sent_at)s, %(outcome)s, %(items)s, %(held_back)s,
-   %(body_bytes)s, %(digest)s, %(plan)s, %(policy_revision)s, %(manifest)s, %(signature)s)
-""")
-
-
 async def record_outcome(connection: Connection, permitted: Permitted, ready: Ready, intent: UUID, *, complete: bool) -> None:
     """8 record the outcome with manifest and digest, and let go of the gate."""
     vault = permitted.vault
-    manifest = outcome.sealed_manifest(vault.data_key, vault.patient_key, ready.release, ready.items)
+    packed = outcome.packed_manifest(ready.items) if ready.listed is None else ready.listed.manifest
+    manifest = outcome.sealed_manifest(vault.data_key, vault.patient_key, ready.release, packed)
     row = {
         "patient_key": vault.patient_key, "id": ready.release, "grant_id": permitted.bound.grant,
         "application": permitted.common.application, "client_id": permitted.bound.client, "intent": intent, "sent_at": clock.now(),
-        "outcome": "sent" if complete else "partial", "items": len(ready.items), "held_back": ready.held_back, "body_bytes": len(ready.body),
+        "outcome": "sent" if complete else "partial", "items": ready.count, "held_back": ready.held_back, "body_bytes": len(ready.body),
         "digest": ready.digest, "plan": permitted.plan.fingerprint, "policy_revision": permitted.decision.revision, "manifest": manifest,
         "signature": ready.signature or None,
     }  # fmt: skip

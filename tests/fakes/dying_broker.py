@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from broker.app import create_app, open_installation
 from broker.cli.serve import UnbufferedProtocol
-from broker.release import collect, routes, service
+from broker.release import collect, prepared, routes, service
 from broker.settings import settings
 from broker.wire import COMMIT
 
@@ -29,6 +29,7 @@ FUNCTIONS = {
     "intent": (service, "record_intent"),
     "fetch": (collect, "safely"),
     "send": (routes, "deliver"),
+    "keep": (prepared, "keep"),
     "outcome": (service, "record_outcome"),
 }
 

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from broker import clock
+from broker.fhir.checker import Checker
 from broker.fhir.minimise import Minimiser
 from broker.policy.engine import PolicyEngine
 from broker.records.tokens import id_token
-from broker.release import collect
 from tests.integration.release.conftest import Agreed, agree
 
 CANARY = "CANARY-4c1d"
@@ -121,17 +121,21 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("change", LEAKS.values(), ids=LEAKS.keys())
-def test_what_the_minimiser_lets_slip_the_checker_stops(agreed, entries, monkeypatch, change):
+def test_what_the_minimiser_lets_slip_the_checker_stops(agreed, entries, owner, monkeypatch, change):
+    owner.execute("DELETE FROM prepared_release")  # Else nothing would be minimised.
     monkeypatch.setattr(Minimiser, "reduce_many", leaking(change))
     nothing_left(agreed.everything(), 503)
     assert kinds(entries) == ["release.permitted", "release.failed"]
     assert entries()[-1]["reason"] == "release.check-failed"
+    assert owner.execute("SELECT count(*) FROM prepared_release").fetchone() == (0,)
     monkeypatch.undo()
     assert agreed.everything().status_code == 200
 
 
-@pytest.mark.parametrize("place", [(Minimiser, "reduce_many"), (collect, "checker")], ids=["minimiser", "checker"])
-def test_a_mistake_of_ours_releases_nothing_and_tells_the_log_nothing_of_the_data(agreed, entries, monkeypatch, capfd, place):
+@pytest.mark.parametrize("place", [(Minimiser, "reduce_many"), (Checker, "problems")], ids=["minimiser", "checker"])
+def test_a_mistake_of_ours_releases_nothing_and_tells_the_log_nothing_of_the_data(agreed, entries, owner, monkeypatch, capfd, place):
+    owner.execute("DELETE FROM prepared_release")
+
     def broken(*_args, **_options):
         raise KeyError(CANARY)
 

@@ -13,8 +13,8 @@ from broker.consent.reading import read
 from broker.consent.residual import Use, gate_for
 from broker.fhir.plan import ReleasePlan, TypePlan
 from broker.records.service import Opened
-from broker.release.collect import Order, Reducer
 from broker.release.query import Wanted
+from broker.release.reducing import Order, Reducer
 from tests.factories.consent import classes, consent, labels, provision
 
 SHENGLI = Use(frozenset({"Organization/shengli"}), "TREAT", 1_793_534_400)
