@@ -273,9 +273,8 @@ async def _stored(work: _Work, patient_key: UUID, permitted: Permitted) -> bool:
         plain = sum(map(len, lines)) + len(lines)
         rows.append({
             "patient": patient_key, "export": work.id, "kind": where, "type": kind, "resources": len(lines), "plain": plain,
-            "packed": len(body) - _OVERHEAD,
+            "packed": len(body) - _OVERHEAD, "body": None if name else body, "from": start if name else None, "sealed": len(body),
             "manifest": outcome.sealed_manifest(vault.data_key, patient_key, work.id, outcome.packed_manifest(items)),
-            "body": None if name else body, "from": start if name else None, "sealed": len(body),
         })  # fmt: skip
         start += len(body)
     event = replace(
