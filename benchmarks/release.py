@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/release.py [--rounds 5] [--seconds 3] [--connections 8]
 
 *Warm* is the second and every later release of a patient under a grant of which nothing has changed, *cold* the first: nothing lies
-prepared (docs/decisions/0030), so that each resource is opened, reduced and checked, and what comes of it is packed, sealed and sent to
+prepared (docs/decisions/0031), so that each resource is opened, reduced and checked, and what comes of it is packed, sealed and sent to
 be stored. Beside them a page of a search, which is always made anew. Prints requests/s, resources/s, the ratio to the floor by requests
 and by the processor time of the serving process (which other work on the machine disturbs less), the 99th percentile, where the time of
 a warm release goes by step, and how much slower a warm release is with ten times the patients, consents and log entries. Ratios come from

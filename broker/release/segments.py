@@ -2,7 +2,7 @@
 
 The key of the seal comes from the patient's data key and from a key that only this file derives. :func:`checked_and_sealed` has the checker
 look at the very resources that it seals, and nothing else makes such a seal; so whatever opens was passed by the checker, for this patient,
-grant, basis, epoch and number of changes, which are bound as associated data (docs/decisions/0030). Whether it may leave now is asked at
+grant, basis, epoch and number of changes, which are bound as associated data (docs/decisions/0031). Whether it may leave now is asked at
 each release (``release.prepared``).
 """
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "202611232240"
-down_revision = "202611232224"
+down_revision = "202611232230"
 branch_labels = None
 depends_on = None
 
