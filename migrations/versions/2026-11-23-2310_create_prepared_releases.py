@@ -6,8 +6,8 @@ A migration runs while the previous version still serves: add, backfill in batch
 import sqlalchemy as sa
 from alembic import op
 
-revision = "202611232240"
-down_revision = "202611232230"
+revision = "202611232310"
+down_revision = "202611232258"
 branch_labels = None
 depends_on = None
 
