@@ -26,10 +26,19 @@ class Patient(SQLModel, table=True):
     wrapped_key: bytes = Field(sa_type=sa.LargeBinary)
     fhir_id_sealed: bytes = Field(sa_type=sa.LargeBinary)
     epoch: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": sa.text("0")})
-    #: How often resources of the patient were written or removed; the database itself counts (a trigger), whoever writes.
-    changes: int = Field(default=0, sa_type=sa.BigInteger, sa_column_kwargs={"server_default": sa.text("0")})
     created_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
     frozen_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True))  #: from then on nothing of this patient is released
+
+
+class RecordChanges(SQLModel, table=True):
+    """How often resources of a patient were written or removed; none yet where there is no row. The database itself counts (a trigger), whoever
+    writes. Apart from the patient's row, so that a withdrawal does not wait for records that are being taken in.
+    """
+
+    __tablename__ = "record_changes"
+
+    patient_key: UUID = Field(primary_key=True, foreign_key="patient.patient_key")
+    changes: int = Field(sa_type=sa.BigInteger)
 
 
 class StoredResource(SQLModel, table=True):

@@ -17,7 +17,7 @@ from broker.crypto import Keys
 from broker.database import close_gate
 from broker.keyring import service as keyring
 from broker.records.errors import OtherKey, UnknownPatient
-from broker.records.models import SHARED, KeyFingerprint, Patient
+from broker.records.models import SHARED, KeyFingerprint, Patient, RecordChanges
 from broker.records.vault import Vault, new_vault, unwrap
 
 
@@ -34,16 +34,17 @@ def check_keys(session: Session, keys: Keys) -> None:
     keyring.check(session, keys)
 
 
-def _vault(keys: Keys, row: Patient) -> Vault:
-    return unwrap(keys, row.patient_key, row.wrapped_key, row.fhir_id_sealed, row.epoch, row.changes)
+def _vault(keys: Keys, row: Patient, changes: int = 0) -> Vault:
+    return unwrap(keys, row.patient_key, row.wrapped_key, row.fhir_id_sealed, row.epoch, changes)
 
 
 def open_vault(session: Session, keys: Keys, patient_key: UUID) -> Vault:
     """The patient's opened data key. Raises UnknownPatient, and RecordUnreadable when it doesn't open."""
-    row = session.exec(select(Patient).where(Patient.patient_key == patient_key)).first()
-    if row is None:
+    changes = select(RecordChanges.changes).where(RecordChanges.patient_key == Patient.patient_key).scalar_subquery()
+    found = session.exec(select(Patient, sa.func.coalesce(changes, 0)).where(Patient.patient_key == patient_key)).first()
+    if found is None:
         raise UnknownPatient
-    return _vault(keys, row)
+    return _vault(keys, *found)
 
 
 def find_patient(session: Session, keys: Keys, fhir_id: str) -> UUID | None:

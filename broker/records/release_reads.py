@@ -81,7 +81,8 @@ _COLUMNS = "r.patient_key, r.type, r.id_token, r.version, r.last_updated, r.body
 #: No row for a patient who is frozen: whatever reads for a release then finds nobody (PI-7).
 #: Nor for one of whom something is from an upstream server whose last whole round is older than was stated for it (decision 0027).
 VAULT_SQL = """
-SELECT p.wrapped_key, p.fhir_id_sealed, p.epoch, p.changes FROM patient p WHERE p.patient_key = %s AND p.frozen_at IS NULL
+SELECT p.wrapped_key, p.fhir_id_sealed, p.epoch, coalesce((SELECT c.changes FROM record_changes c WHERE c.patient_key = p.patient_key), 0)
+FROM patient p WHERE p.patient_key = %s AND p.frozen_at IS NULL
 AND NOT EXISTS (SELECT FROM upstream_server s WHERE s.stale_after < statement_timestamp() AND EXISTS (
   SELECT FROM upstream_resource u WHERE u.patient_key = p.patient_key AND u.server = s.name AND NOT u.gone))
 """

@@ -49,9 +49,10 @@ MOST = 5000
 _LIBRARIES = ("msgspec", "orjson", "jsonschema-rs")
 
 _READ = Statement(f"""
-SELECT s.body, s.watched, ({records.SHARED_STATE_SQL}) FROM prepared_release s JOIN patient p ON p.patient_key = s.patient_key
+SELECT s.body, s.watched, ({records.SHARED_STATE_SQL})
+FROM prepared_release s JOIN patient p ON p.patient_key = s.patient_key LEFT JOIN record_changes c ON c.patient_key = s.patient_key
 WHERE s.patient_key = %(patient_key)s AND s.grant_id = %(grant)s AND s.basis = %(basis)s AND s.epoch = %(epoch)s AND s.changes = %(changes)s
-  AND s.made_at > %(since)s AND p.epoch = s.epoch AND p.changes = s.changes AND p.frozen_at IS NULL
+  AND s.made_at > %(since)s AND p.epoch = s.epoch AND coalesce(c.changes, 0) = s.changes AND p.frozen_at IS NULL
 """)
 _VAULT = Statement(records.VAULT_SQL)
 
@@ -189,8 +190,10 @@ def _shared_types(order: Order) -> list[str]:
 
 _KEEP = Statement("""
 INSERT INTO prepared_release (patient_key, grant_id, basis, epoch, changes, made_at, watched, body)
-SELECT p.patient_key, %(grant)s::uuid, %(basis)s::bytea, p.epoch, p.changes, %(at)s::timestamptz, %(watched)s::uuid[], %(body)s::bytea FROM patient p
-WHERE p.patient_key = %(patient_key)s AND p.epoch = %(epoch)s AND p.changes = %(changes)s AND p.frozen_at IS NULL AND p.wrapped_key <> ''
+SELECT p.patient_key, %(grant)s::uuid, %(basis)s::bytea, p.epoch, %(changes)s::int8, %(at)s::timestamptz, %(watched)s::uuid[], %(body)s::bytea
+FROM patient p LEFT JOIN record_changes c ON c.patient_key = p.patient_key
+WHERE p.patient_key = %(patient_key)s AND p.epoch = %(epoch)s AND coalesce(c.changes, 0) = %(changes)s::int8
+  AND p.frozen_at IS NULL AND p.wrapped_key <> ''
 ON CONFLICT (patient_key, grant_id) DO UPDATE SET basis = excluded.basis, epoch = excluded.epoch, changes = excluded.changes,
   made_at = excluded.made_at, watched = excluded.watched, body = excluded.body
 """)
@@ -211,7 +214,8 @@ _CLEAN = """
 DELETE FROM prepared_release WHERE (patient_key, grant_id) IN (
   SELECT s.patient_key, s.grant_id
   FROM prepared_release s JOIN patient p ON p.patient_key = s.patient_key LEFT JOIN sharing_grant g ON g.id = s.grant_id
-  WHERE s.made_at < %(since)s OR s.epoch <> p.epoch OR s.changes <> p.changes
+       LEFT JOIN record_changes c ON c.patient_key = s.patient_key
+  WHERE s.made_at < %(since)s OR s.epoch <> p.epoch OR s.changes <> coalesce(c.changes, 0)
      OR g.id IS NULL OR g.status <> 'active' OR g.valid_until <= %(now)s LIMIT 500)
 """
 

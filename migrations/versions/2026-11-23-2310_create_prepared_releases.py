@@ -15,7 +15,15 @@ SHARED = "00000000-0000-0000-0000-000000000000"
 
 
 def upgrade() -> None:
-    op.add_column("patient", sa.Column("changes", sa.BigInteger(), nullable=False, server_default=sa.text("0")))
+    # Apart from the patient's row: a withdrawal writes there, and would wait for whoever is taking in records of the patient.
+    op.create_table(
+        "record_changes",
+        sa.Column("patient_key", sa.Uuid(), nullable=False),
+        sa.Column("changes", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["patient_key"], ["patient.patient_key"], name=op.f("fk_record_changes_patient_key_patient")),
+        sa.PrimaryKeyConstraint("patient_key", name=op.f("pk_record_changes")),
+    )
+    op.execute("GRANT SELECT ON record_changes TO broker_web")
     op.create_table(
         "prepared_release",
         sa.Column("patient_key", sa.Uuid(), nullable=False),
@@ -39,9 +47,9 @@ def upgrade() -> None:
         f"""
         CREATE FUNCTION count_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
         BEGIN
-            UPDATE patient p SET changes = p.changes + 1
-            FROM (SELECT DISTINCT c.patient_key FROM changed c WHERE c.patient_key <> '{SHARED}' ORDER BY 1) AS touched
-            WHERE p.patient_key = touched.patient_key;
+            INSERT INTO record_changes AS r (patient_key, changes)
+            SELECT DISTINCT c.patient_key, 1 FROM changed c WHERE c.patient_key <> '{SHARED}' ORDER BY 1
+            ON CONFLICT (patient_key) DO UPDATE SET changes = r.changes + 1;
             RETURN NULL;
         END $$
         """
@@ -71,4 +79,4 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER count_changes_{event} ON resource")
     op.execute("DROP FUNCTION count_changes")
     op.drop_table("prepared_release")
-    op.drop_column("patient", "changes")
+    op.drop_table("record_changes")

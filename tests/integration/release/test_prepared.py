@@ -426,7 +426,7 @@ def test_staff_that_comes_changes_or_goes_is_seen_at_once(world: World, plain: N
 
 def test_the_web_role_can_not_turn_the_number_of_changes_back(world: World):
     with pytest.raises(psycopg.errors.InsufficientPrivilege), psycopg.connect(world.database.conninfo) as connection:
-        connection.execute("UPDATE patient SET changes = 0")
+        connection.execute("UPDATE record_changes SET changes = 0")
 
 
 def test_pi_3_5_with_the_key_goes_all_that_was_prepared_and_nothing_opens_a_copy(world: World, plain: None, owner: psycopg.Connection):
