@@ -42,7 +42,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
             "terms_settings.html",
             status=error.status if error else 200,
             error=error,
-            typed={name: form.one(name) if form else "" for name in TYPED},
+            draft={name: form.one(name) if form else "" for name in TYPED},
             terms=[
                 {"id": row.id, "version": row.version, "title": row.title_zh if spoken == "zh" else row.title_en,
                  "text": row.text_zh if spoken == "zh" else row.text_en, "at": row.published_at,

@@ -51,7 +51,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
         ]
         typed = {name: form.one(name) for name in FIELDS} if form else _typed(calendar, request.query_params.get("year", ""))
         return pages.show(
-            request, "working_days.html", status=error.status if error else 200, error=error, years=years, missing=missing, typed=typed,
+            request, "working_days.html", status=error.status if error else 200, error=error, years=years, missing=missing, draft=typed,
             first_unknown=next(year for year in range(clock.today().year, workdays.LAST + 2) if year not in calendar.years),
             may_write=who.caller.may(Action.ORGANIZATION_WRITE),
         )  # fmt: skip
