@@ -175,7 +175,7 @@ async def sent(request: Request) -> Form:
     except ValueError:  # UnicodeDecodeError is one.
         raise Malformed("The form can't be read.") from None
     form = Form(tuple((name, value.replace("\r\n", "\n").strip()) for name, value in pairs))
-    request.state.typed = form  # A page that says what was wrong keeps what was typed.
+    request.state.posted = form  # A page that says what was wrong shows it again as it was filled in.
     return form
 
 
@@ -189,7 +189,6 @@ async def posted_on_arrival(request: Request, who: Arriving) -> Form:
     form = await sent(request)
     if not hmac.compare_digest(form.one("csrf").encode(), who.csrf.encode()):
         raise NotFromHere
-    request.state.posted = form  # A page that refuses it shows it again as it was filled in.
     return form
 
 

@@ -174,7 +174,7 @@ class Pages:
             "path": request.url.path,
             "standing": navigation.standing(request.url.path, listed, own=bool(context.get("own", True))),
             "onward": next((one for one in ONWARD.get(mark, ()) if one[0] in listed), None),
-            "typed": request.scope.get("state", {}).get("typed") if context.get("error") else None,
+            "typed": getattr(request.state, "posted", None) if context.get("error") else None,
             "at_patients": False,
             "sso": self.desk.settings.sso_issuer is not None,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),

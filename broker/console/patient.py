@@ -77,7 +77,6 @@ async def posted_by_patient(request: Request, who: SignedInPatient) -> Form:
     form = await sent(request)
     if not hmac.compare_digest(form.one("csrf").encode(), who.csrf.encode()):
         raise NotFromHere
-    request.state.posted = form  # A page that refuses it shows it again as it was filled in.
     return form
 
 
