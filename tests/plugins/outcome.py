@@ -1,4 +1,5 @@
-"""Says at the very end, and loudly, which tests did not run here and why; writes it to ``reports/tests.json`` for ``.ci/run``.
+"""Says at the very end, and loudly, which tests did not run here and why; writes it to ``reports/tests.json`` for ``.ci/run``, with the
+seconds that each file took, so that whoever adds a slow one sees it.
 
 Loaded by ``make test`` with ``-p tests.plugins.outcome``.
 """
@@ -9,6 +10,7 @@ import json
 import re
 import sys
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +44,13 @@ class Outcome:
         self.ran: Counter[str] = Counter()  #: by need; "" counts all
         self.skipped: list[dict[str, Any]] = []
         self.failed: list[str] = []
+        self.seconds: dict[str, float] = {}  #: by file: set-up, calls and tearing down together
 
     def note(self, report: Any) -> None:
         """Take one report of one phase of one test."""
         needs = [need for need in NEEDS if need in getattr(report, "keywords", ())]
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] = self.seconds.get(file, 0.0) + getattr(report, "duration", 0.0)
         if report.skipped and not hasattr(report, "wasxfail"):
             reason = skip_reason(report.longrepr)
             # A test that skips itself for want of something it has no marker for is still told by its words.
@@ -65,6 +70,7 @@ class Outcome:
             "skipped": self.skipped,
             "skipped_by_need": {need: sum(need in skipped["needs"] for skipped in self.skipped) for need in NEEDS},
             "failed": self.failed,
+            "seconds_by_file": {file: round(seconds, 1) for file, seconds in sorted(self.seconds.items(), key=itemgetter(1), reverse=True)},
         }
 
     def lines(self) -> list[str]:
