@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
+import httpx2
 import uvicorn
 from rich.console import Console
 
@@ -60,3 +64,33 @@ def hospital(database_url: str, folder: Path, *, send_buffer: int | None = None,
         story = Story(installation, cast, base_url, Console(file=StringIO()))
         yield story
         story.close()
+
+
+@contextmanager
+def another_process(story: Story, folder: Path, database_url: str) -> Iterator[str]:
+    """One more process that serves the hospital's database with its keys, as a second machine would; its own address.
+
+    What it is called by (its issuer, the audience of assertions) is the story's, since a load balancer would stand before both.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")} | {
+        "BROKER_VAR": str(folder), "BROKER_DATABASE_URL": database_url, "BROKER_BASE_URL": story.base_url, "BROKER_HOSPITAL": "renhe",
+        "BROKER_SECOND_FACTOR_ROLES": "none",
+    }  # fmt: skip
+    command = [sys.executable, "-W", "ignore", "-m", "broker.cli", "serve", "--port", str(port)]
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while True:
+            with suppress(httpx2.HTTPError):
+                if httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=5).status_code == 200:
+                    break
+            if time.monotonic() > until:
+                raise RuntimeError("a process did not start")
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(30)

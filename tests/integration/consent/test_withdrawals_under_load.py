@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import httpx2
@@ -23,7 +20,7 @@ import pytest
 from broker import clock
 from broker.demo.consents import evidence, filing, revocation, sharing_consent
 from tests.integration.release.conftest import agree
-from tests.live import hospital
+from tests.live import another_process, hospital
 
 WITHDRAWALS = int(os.environ.get("BROKER_TEST_WITHDRAWALS", "6"))
 RELEASES = int(os.environ.get("BROKER_TEST_RELEASES", "60"))
@@ -47,36 +44,6 @@ class Watch:
     odd: list[int] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def process(story, folder, url):
-    """Another API process on the same database, with the same keys."""
-    port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")} | {
-        "BROKER_VAR": str(folder), "BROKER_DATABASE_URL": url, "BROKER_BASE_URL": story.base_url, "BROKER_HOSPITAL": "renhe",
-        "BROKER_SECOND_FACTOR_ROLES": "none",
-    }  # fmt: skip
-    command = [sys.executable, "-W", "ignore", "-m", "broker.cli", "serve", "--port", str(port)]
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 120
-        while True:
-            with suppress(httpx2.HTTPError):
-                if httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=5).status_code == 200:
-                    break
-            assert time.monotonic() < until, "a process did not start"
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        running.terminate()
-        running.wait(30)
 
 
 def call(watch: Watch, base: str) -> None:
@@ -116,8 +83,8 @@ def folder(tmp_path_factory):
 def test_nothing_is_released_after_a_withdrawal_is_acknowledged(module_database_url, folder):
     with (
         hospital(module_database_url, folder) as story,
-        process(story, folder, module_database_url) as one,
-        process(story, folder, module_database_url) as two,
+        another_process(story, folder, module_database_url) as one,
+        another_process(story, folder, module_database_url) as two,
     ):
         agreed = agree(story)
         who = {"username": "deng.li", "password": story.cast.passwords["deng.li"]}
