@@ -59,9 +59,13 @@ keycloak: ## a real hospital login (Keycloak) in .cache for its test; wants Java
 	  chmod +x .cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh; }
 	.cache/keycloak/keycloak-$(KEYCLOAK)/bin/kc.sh build --db=dev-mem
 
-upstreampeers: ## a FHIR server that we did not write (FHIRStarter) in .cache, for the test that pulls from it
+upstreampeers: ## FHIR servers that we did not write (FHIRStarter; HAPI where there are Java and Maven) in .cache, for the test that pulls from them
 	test -x .cache/fhirstarter/bin/python || $(PYTHON) -m venv .cache/fhirstarter
 	.cache/fhirstarter/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/foreign/fhirstarter/requirements.lock
+	@if command -v mvn >/dev/null && command -v java >/dev/null; then \
+	  test -f .cache/hapi/done || { mvn --quiet --batch-mode --file tests/foreign/hapi/pom.xml \
+	    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory=$(CURDIR)/.cache/hapi && touch .cache/hapi/done; }; \
+	else echo "There is no Java or no Maven here; the test that pulls from HAPI will be skipped."; fi
 
 demo: $(STAMP) ## plays the whole story step by step, then serves; ARGS='--once' stops after the story
 	$(BIN)/broker demo $(ARGS)

@@ -26,7 +26,7 @@ NEEDS = {
     "browser": "a Chromium",
     "strace": "strace, and leave to trace processes (ptrace)",
     "keycloak": "a real hospital login: install Java 17 and Maven, then `make keycloak`",
-    "upstreampeers": "a FHIR server that we did not write: `make upstreampeers`",
+    "upstreampeers": "FHIR servers that we did not write (HAPI among them, with Java 17 and Maven): `make upstreampeers`",
     "node": "openid-client from npm: install Node 20 with npm",
 }
 

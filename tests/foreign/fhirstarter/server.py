@@ -1,4 +1,4 @@
-"""A FHIR server made with FHIRStarter, as somebody else would: `server.py PORT RECORDS`, where RECORDS is a JSON list of R4 resources.
+"""A FHIR server made with FHIRStarter, as somebody else would: `server.py PORT RECORDS`, where RECORDS is a Bundle of R4 resources.
 
 Runs in a Python environment of its own (`make upstreampeers`), with FHIR_SEQUENCE=R4B. FHIRStarter looks at annotations as they are, so that
 none may be put off.
@@ -20,7 +20,8 @@ provider = FHIRProvider()
 
 
 def held(kind: str) -> list[dict]:
-    return [one for one in json.loads(RECORDS.read_text("utf-8")) if one["resourceType"] == kind]
+    held_here = [entry["resource"] for entry in json.loads(RECORDS.read_text("utf-8"))["entry"]]
+    return [one for one in held_here if one["resourceType"] == kind]
 
 
 def page(kind: str, since: str | None) -> Bundle:

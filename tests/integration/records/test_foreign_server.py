@@ -1,9 +1,10 @@
-"""A FHIR server that we did not write as a source: FHIRStarter, run in an environment of its own (`make upstreampeers`; RS-2.4, decision 0027)."""
+"""FHIR servers that we did not write as a source: FHIRStarter and HAPI, each run in a process of its own (`make upstreampeers`; RS-2.4, decision 0027)."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.upstreampeers, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".cache" / "fhirstarter" / "bin" / "python"
+HAPI = ROOT / ".cache" / "hapi"
 STAMP = "2026-01-01T00:00:00Z"
 
 
@@ -31,18 +33,33 @@ def stamped(resource: dict, at: str = STAMP) -> dict:
     return {**resource, "meta": {"lastUpdated": at}}
 
 
-@pytest.fixture
-def foreign(tmp_path) -> Iterator[tuple[str, Path]]:
+def bundle(resources: list[dict]) -> str:
+    return json.dumps({"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in resources]})
+
+
+def program(name: str) -> list[str]:
+    """What starts the server; the test is skipped where it isn't there."""
+    servers = ROOT / "tests" / "foreign"
+    if name == "fhirstarter":
+        if not PYTHON.exists():
+            pytest.skip("needs FHIRStarter: `make upstreampeers`")
+        return [str(PYTHON), str(servers / "fhirstarter" / "server.py")]
+    java = shutil.which("java")
+    if java is None or not (HAPI / "done").exists():
+        pytest.skip("needs HAPI, and Java 17 or newer: `make upstreampeers`")
+    return [java, "-cp", f"{HAPI}/*", str(servers / "hapi" / "Server.java")]
+
+
+@pytest.fixture(params=["fhirstarter", "hapi"])
+def foreign(request, tmp_path) -> Iterator[tuple[str, Path]]:
     """Where it serves, and the file with its records."""
-    if not PYTHON.exists():
-        pytest.skip("needs FHIRStarter: `make upstreampeers`")
+    started = program(request.param)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     kept = tmp_path / "records.json"
-    kept.write_text(json.dumps([stamped(patient()), *(stamped(observation(f"o{n}")) for n in range(3))]), "utf-8")
-    program = [str(PYTHON), str(ROOT / "tests" / "foreign" / "fhirstarter" / "server.py"), str(port), str(kept)]
-    with subprocess.Popen(program, env={**os.environ, "FHIR_SEQUENCE": "R4B"}) as running:
+    kept.write_text(bundle([stamped(patient()), *(stamped(observation(f"o{n}")) for n in range(3))]), "utf-8")
+    with subprocess.Popen([*started, str(port), str(kept)], env={**os.environ, "FHIR_SEQUENCE": "R4B"}, stderr=subprocess.DEVNULL) as running:
         try:
             base, until = f"http://127.0.0.1:{port}", time.monotonic() + 300
             while True:
@@ -50,15 +67,15 @@ def foreign(tmp_path) -> Iterator[tuple[str, Path]]:
                     httpx2.get(f"{base}/Patient/p1", timeout=60).raise_for_status()
                     break
                 except httpx2.TransportError:
-                    assert running.poll() is None, "FHIRStarter did not start"
-                    assert time.monotonic() < until, "FHIRStarter does not answer"
+                    assert running.poll() is None, f"{request.param} did not start"
+                    assert time.monotonic() < until, f"{request.param} does not answer"
                     time.sleep(0.2)
             yield base, kept
         finally:
             running.terminate()
 
 
-def test_fhirstarter_is_pulled_changes_follow_and_what_is_gone_is_marked(database, keys, foreign, tmp_path):
+def test_it_is_pulled_changes_follow_and_what_is_gone_is_marked(database, keys, foreign, tmp_path):
     base, kept = foreign
     chosen = Settings(var=tmp_path / "var", upstream_hosts="127.0.0.1")
     with database.transaction() as session:
@@ -81,20 +98,20 @@ def test_fhirstarter_is_pulled_changes_follow_and_what_is_gone_is_marked(databas
 
     # Only what it has changed since comes, and each thing to its own patient.
     now = clock.now().isoformat(timespec="seconds")
-    had = json.loads(kept.read_text("utf-8"))
+    had = [entry["resource"] for entry in json.loads(kept.read_text("utf-8"))["entry"]]
     stranger = stamped(observation("o9", subject={"reference": "Patient/somebody"}), now)
-    kept.write_text(json.dumps([*had, stamped(observation("o3"), now), stranger]), "utf-8")
+    kept.write_text(bundle([*had, stamped(observation("o3"), now), stranger]), "utf-8")
     row = records.pull(database, keys, chosen, "his")
     assert (row.accepted, row.refused, row.full) == (6, 0, False)
     assert stored() == whole | {"Observation/o3"}
 
-    kept.write_text(json.dumps([one for one in had if one["id"] != "o1"]), "utf-8")
+    kept.write_text(bundle([one for one in had if one["id"] != "o1"]), "utf-8")
     records.pull(database, keys, chosen, "his", full=True)
     assert stored() == whole - {"Observation/o1"}
 
     with database.transaction() as session:  # A type that it does not serve ends the round, and says so.
         given = records.Upstream("more", "shengli", base, types=("Condition",), client_id="broker")
         records.add_upstream(session, chosen, "person:x", given)
-    kept.write_text(json.dumps([*had, stamped(condition("c1"))]), "utf-8")
+    kept.write_text(bundle([*had, stamped(condition("c1"))]), "utf-8")
     with pytest.raises(UpstreamFailed, match=r"upstream\."):
         records.pull(database, keys, chosen, "more")
