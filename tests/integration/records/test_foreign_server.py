@@ -1,4 +1,4 @@
-"""FHIR servers that we did not write as a source: FHIRStarter and HAPI, each run in a process of its own (`make upstreampeers`; RS-2.4, decision 0027)."""
+"""FHIR servers that we did not write as a source: FHIRStarter and HAPI, each in a process of its own (`make upstreampeers`; RS-2.4, 0027)."""
 
 from __future__ import annotations
 
