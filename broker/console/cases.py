@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker import clock
+from broker.audit import receipt
 from broker.console import afterwards, language, words
-from broker.console.afterwards import actor_name, choice_of, offered, several, text_of, tried
+from broker.console.afterwards import actor_name, choice_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
+from broker.console.evidence import exhibit_words
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, to
+from broker.console.pages import HEADERS, Pages, named, to
 from broker.console.tables import Cell
 from broker.database import SessionDep
-from broker.errors import BrokerError, Invalid, Malformed, Problem
+from broker.errors import BrokerError, Malformed, NotFound
 from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.incidents.models import Violation
-from broker.incidents.service import CASE_MOVES, CaseAction, CaseState, Sanction, possible_for, violations
+from broker.incidents.service import CASE_MOVES, CaseAction, CaseState, Sanction, exhibits, possible_for, violations
 
 TITLES = (N_("Number"), N_("Against"), N_("Grounds"), N_("State"), N_("Sanction"), N_("Opened"))
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
-    """The list, where handlers open a case, and one case."""
+    """The list, and one case."""
     router = APIRouter()
     zone = desk.settings.time_zone
 
@@ -36,7 +36,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             return identity.person(session, row.person_id).name
         return named(identity.organization(session, row.organization_id or ""), spoken)
 
-    def listed(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
+    @router.get("/console/violations")
+    def many(request: Request, who: SignedIn, session: SessionDep) -> Response:
         spoken = pages.language(request)
         cells = [
             [
@@ -50,35 +51,12 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             for one in violations.many(session, who.caller, limit=500)
         ]
         handles = who.caller.may(Button.INCIDENT_HANDLE)
-        return afterwards.show(
-            pages, request, "violations.html", status=error.status if error else 200, error=error,
-            table=afterwards.listed(request, pages, TITLES, cells),
-            handles=handles, grounds=offered(spoken, "case_grounds"),
-            places=[(row.id, named(row, spoken)) for row in identity.organizations(session)] if handles else [],
-        )  # fmt: skip
-
-    @router.get("/console/violations")
-    def many(request: Request, who: SignedIn, session: SessionDep) -> Response:
-        return listed(request, who, session)
-
-    @router.post("/console/violations")
-    def begin(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:
-        made: list[str] = []
-
-        def act() -> None:
-            person = _person(session, form.one("person")) if form.one("person") else None
-            row = violations.open_case(
-                session, desk.keys, who.caller, person=person, organization=form.one("organization") or None,
-                grounds=choice_of(form, "grounds", words.TABLES["case_grounds"]), evidence=_evidence(form), told=text_of(form),
-            )  # fmt: skip
-            made.append(row.number)
-
-        again = lambda error: listed(request, who, session, error)  # noqa: E731  (The page again, with what was wrong.)
-        return tried(session, act, again, lambda: to(f"/console/violations/{made[0]}", done="saved"))
+        return afterwards.show(pages, request, "violations.html", table=afterwards.listed(request, pages, TITLES, cells), handles=handles)
 
     def shown(request: Request, number: str, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
         row = violations.look(session, who.caller, number)
+        known = {one.id: one for one in identity.organizations(session)}
         state = CaseState(row.status)
         accused = violations.is_accused(session, who.caller, row)
         offers = {action for at, action in CASE_MOVES if at is state}
@@ -90,7 +68,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             "decide": handles and CaseAction.DECIDE in offers and row.proposed_by != who.caller.natural_person,
             "appeal": accused and CaseAction.APPEAL in offers and row.appeal_until is not None and clock.now() <= row.appeal_until,
             "decide-appeal": who.caller.may(Button.REVIEW_WRITE) and CaseAction.UPHOLD in offers,
-            "end": handles and CaseAction.END in offers,
+            "end": handles and CaseAction.END in offers and row.sanction == Sanction.RETRAINING.value,
             "dismiss": handles and CaseAction.DISMISS in offers,
         }
         return pages.show(
@@ -98,12 +76,21 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             opener=actor_name(session, spoken, row.opened_by), may=may, waits=handles and CaseAction.PROPOSE in offers and not heard,
             said_words=[(words.word(spoken, "case_words", name), text) for name, text in violations.words(desk.keys, row).items() if text],
             sanctions=offered(spoken, "sanction", [one.value for one in possible_for(person=row.person_id is not None)]),
-            may_act=handles, proves=who.caller.may(Button.TRANSMISSION_READ),
+            may_act=handles, proves=who.caller.may(Button.TRANSMISSION_READ), accused=accused,
+            evidence=[(one, exhibit_words(desk, session, spoken, one, known)) for one in exhibits.shown(session, row)],
         )  # fmt: skip
 
     @router.get("/console/violations/{number}")
     def one(request: Request, number: str, who: SignedIn, session: SessionDep) -> Response:
         return shown(request, number, who, session)
+
+    @router.get("/console/violations/{number}/receipts/{index}")
+    def proven(number: str, index: int, who: SignedIn, session: SessionDep) -> Response:
+        found = [one for one in exhibits.shown(session, violations.look(session, who.caller, number)) if one.index == index and one.receipt]
+        if not found:
+            raise NotFound("an entry of this case")
+        headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{number}-{index}.tlog-proof"'}
+        return Response(found[0].receipt, media_type=receipt.MEDIA_TYPE, headers=headers)
 
     @router.post("/console/violations/{number}")
     def step(request: Request, number: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:
@@ -136,21 +123,3 @@ def _step(desk: Desk, form: Form, who: Visitor, session: Session, number: str) -
             violations.dismiss(session, caller, number)
         case _:
             raise Malformed("There is no such step.")
-
-
-def _person(session: Session, username: str) -> UUID:
-    for one in identity.people(session):
-        if one.username == username.lower():
-            return one.id
-    raise Invalid(problems=(Problem("/person", "unknown", "There is no such choice."),))
-
-
-def _evidence(form: Form) -> list[UUID]:
-    """Ids of events in the log. Raises Invalid."""
-    try:
-        found = [UUID(one) for one in several(form, "evidence")]
-    except ValueError:
-        raise Invalid(problems=(Problem("/evidence", "unknown", "There is no such choice."),)) from None
-    if not found:
-        raise Invalid(problems=(Problem("/evidence", "required", "This must be filled in."),))
-    return found

@@ -43,33 +43,15 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """Transmissions, events, proofs."""
     router = APIRouter()
 
-    def moments(ask: Ask) -> tuple[datetime | None, datetime | None]:
-        """From the first moment of a day to the last of another, in the hospital's time."""
-        zone = ZoneInfo(desk.settings.time_zone)
-        first, last = _day(ask.text("since")), _day(ask.text("until"))
-        start = datetime.combine(first, time.min, zone).astimezone(UTC) if first else None
-        return start, datetime.combine(last + timedelta(days=1), time.min, zone).astimezone(UTC) if last else None
-
-    def whose(session: Session, who: Visitor, given: str) -> UUID | None:
-        """The patient who is meant by a number; asking for a patient's traces is on record itself. None: not asked for."""
-        if not given:
-            return None
-        numbers = ((RESIDENT_NUMBER, given), (desk.settings.record_number_system, given))
-        found = [match.patient_key for system, value in numbers
-                 if (match := records.match(session, desk.keys, {"system": system, "value": value})).grade in ("certain", "probable")]  # fmt: skip
-        key = next((one for one in found if one is not None), None) or desk.keys.patient_key(given)
-        audit.record_search(session, who.caller.actor, key)
-        return key
-
     @router.get("/console/transmissions")
     def transmissions(request: Request, who: Reader, session: SessionDep) -> Response:
         spoken, ask = pages.language(request), Ask.of(request)
-        since, until = moments(ask)
+        since, until = moments(desk, ask)
         known = {row.id: row for row in identity.organizations(session)}
         limit, offset = ask.window
         found = audit.transmissions(
             session,
-            patient=whose(session, who, ask.text("patient")),
+            patient=whose(desk, session, who, ask.text("patient")),
             recipient=ask.one_of("recipient", known) or None,
             application=ask.text("application").upper() or None,
             since=since,
@@ -114,7 +96,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.get("/console/transmissions/accounting.pdf")
     def accounting_file(request: Request, who: Reader, session: SessionDep) -> Response:
         given = Ask.of(request).text("patient")
-        key = whose(session, who, given)
+        key = whose(desk, session, who, given)
         if key is None:
             raise NotFound("a patient's number")
         pdf = desk.accounting_file(session, key, given, pages.language(request))
@@ -124,7 +106,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def events(request: Request, who: LogReader, session: SessionDep) -> Response:
         del who
         spoken, ask = pages.language(request), Ask.of(request)
-        since, until = moments(ask)
+        since, until = moments(desk, ask)
         conditions: list[Any] = []
         if ask.text("type"):
             conditions.append(col(AuditEvent.type).startswith(ask.text("type").lower(), autoescape=True))
@@ -197,6 +179,26 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         )
 
     return router
+
+
+def moments(desk: Desk, ask: Ask) -> tuple[datetime | None, datetime | None]:
+    """From the first moment of a day to the last of another, in the hospital's time."""
+    zone = ZoneInfo(desk.settings.time_zone)
+    first, last = _day(ask.text("since")), _day(ask.text("until"))
+    start = datetime.combine(first, time.min, zone).astimezone(UTC) if first else None
+    return start, datetime.combine(last + timedelta(days=1), time.min, zone).astimezone(UTC) if last else None
+
+
+def whose(desk: Desk, session: Session, who: Visitor, given: str) -> UUID | None:
+    """The patient who is meant by a number; asking for a patient's traces is on record itself. None: not asked for."""
+    if not given:
+        return None
+    numbers = ((RESIDENT_NUMBER, given), (desk.settings.record_number_system, given))
+    found = [match.patient_key for system, value in numbers
+             if (match := records.match(session, desk.keys, {"system": system, "value": value})).grade in ("certain", "probable")]  # fmt: skip
+    key = next((one for one in found if one is not None), None) or desk.keys.patient_key(given)
+    audit.record_search(session, who.caller.actor, key)
+    return key
 
 
 def _day(given: str) -> date | None:

@@ -84,6 +84,7 @@ DONE = {
     "policy-withdraw": N_("Given up. It is kept, and decides nothing."),
     "policy-bring-back": N_("Brought back. It decides again in a few seconds."),
     "reported": N_("Thank you. It has its number, and whoever handles incidents is told."),
+    "case-opened": N_("Opened. The accused is told and has time to answer; a sanction can be proposed after that."),
     "contained": N_("Frozen. From now on not a byte leaves to or of what was named."),
     "glass": N_("Open. It closes by itself, and is reviewed afterwards."),
     "correction-proposed": N_("Proposed. A colleague compares it and agrees; then it takes its place and past recipients are told."),

@@ -23,6 +23,7 @@ from broker.console import (
     duties,
     emergencies,
     entrance,
+    evidence,
     exchange,
     improvement,
     inbox,
@@ -88,6 +89,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     incidents.build_router,
     duties.build_router,
     destruction.build_router,
+    evidence.build_router,  # Before the page of one case, whose address it looks like.
     cases.build_router,
     improvement.build_router,
     requests.build_router,

@@ -89,6 +89,15 @@ class DecideIn(_In):
     agree: StrictBool
 
 
+class EntryOut(BaseModel):
+    """One event of the log as evidence: its leaf hash; its index and receipt (C2SP tlog-proof) once the log is signed."""
+
+    event: UUID
+    hash: str
+    index: int | None
+    receipt: str | None
+
+
 class CaseOut(BaseModel):
     """A case. The words are for the accused too."""
 
@@ -97,6 +106,7 @@ class CaseOut(BaseModel):
     organization: str | None
     grounds: str
     evidence: list[str]
+    entries: list[EntryOut]
     status: str
     opened_at: datetime
     hearing_until: datetime

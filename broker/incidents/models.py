@@ -226,6 +226,8 @@ class Violation(SQLModel, table=True):
     organization_id: str | None = Field(default=None, sa_type=sa.Text, foreign_key="organization.id")
     grounds: str = Field(sa_type=sa.Text)
     evidence: list[str] = Field(sa_type=JSONB)  #: ids of events in the log
+    #: The same with hash, place and receipt: ``{event, hash, index, receipt}``; the last two are null until the log is signed.
+    entries: list[dict[str, Any]] = Field(default_factory=list, sa_type=JSONB, sa_column_kwargs={"server_default": sa.text("'[]'::jsonb")})
     status: str = Field(default=CaseState.OPENED.value, sa_type=sa.Text)
     opened_at: datetime = Field(sa_type=_TIME)
     opened_by: str = Field(sa_type=sa.Text)
@@ -239,6 +241,7 @@ class Violation(SQLModel, table=True):
     appeal_until: datetime | None = Field(default=None, sa_type=_TIME)
     ended_at: datetime | None = Field(default=None, sa_type=_TIME)
     in_force: bool = False  #: whether the sanction took something away that its end gives back
+    agreement_before: datetime | None = Field(default=None, sa_type=_TIME)  #: until when the agreement ran that a sanction ended
     told_sealed: bytes = Field(sa_type=sa.LargeBinary)
     heard_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)
     reasons_sealed: bytes | None = Field(default=None, sa_type=sa.LargeBinary)

@@ -8,13 +8,14 @@ from typing import Any
 from sqlmodel import Session
 
 from broker import jobs
-from broker.incidents import contacting, desk, emergencies, forgetting, improving, violations
+from broker.incidents import contacting, desk, emergencies, exhibits, forgetting, improving, violations
 from broker.incidents.affected import Affected, Scope, affected
 from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, hand_over_patient, is_contained, lift, take_back_patient
 from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
 from broker.incidents.emergencies import SecondFactor, break_glass, escalate
 from broker.incidents.emergencies import many as emergency_accesses
 from broker.incidents.emergencies import review as review_emergency
+from broker.incidents.exhibits import Exhibit
 from broker.incidents.forgetting import destroy_texts
 from broker.incidents.improving import (
     actions,
@@ -41,6 +42,7 @@ __all__ = [
     "Audience",
     "CaseAction",
     "CaseState",
+    "Exhibit",
     "Kind",
     "Sanction",
     "Scope",
@@ -69,6 +71,7 @@ __all__ = [
     "emergencies",
     "emergency_accesses",
     "escalate",
+    "exhibits",
     "figures",
     "finish_action",
     "hand_over_patient",
@@ -116,6 +119,7 @@ def background() -> list[jobs.Job]:
         with tools.database.transaction() as session:
             escalate(session, tools.keys)
             violations.expire(session)
+            exhibits.complete(session)
 
     def reseal(tools: jobs.Tools, payload: dict[str, Any]) -> None:
         del payload

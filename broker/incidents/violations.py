@@ -15,13 +15,12 @@ from broker import clock
 from broker.applications import service as applications
 from broker.audit import service as audit
 from broker.audit.events import Event
-from broker.audit.models import AuditEvent
 from broker.crypto import Keys
-from broker.errors import Forbidden, Invalid, NotFound, Problem
+from broker.errors import Forbidden, Invalid, Problem
 from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.identity.access import PersonCaller
-from broker.incidents import desk
+from broker.incidents import desk, exhibits
 from broker.incidents.errors import CaseMoveNotAllowed, IncidentTextRequired, NoSuchCase
 from broker.incidents.models import Violation
 from broker.incidents.sanctions import CaseAction, CaseState, Sanction, check_case_move, check_uninvolved, possible_for
@@ -53,15 +52,15 @@ def open_case(
         check_uninvolved(caller.natural_person, identity.person(session, person).natural_person)
     if organization is not None:
         identity.organization(session, organization)
-    if len(session.exec(select(AuditEvent.id).where(col(AuditEvent.id).in_(list(evidence)))).all()) != len(set(evidence)):
-        raise NotFound
+    entries = exhibits.gathered(session, evidence)
     now = clock.now()
     row = Violation(
         number=desk.next_number(session, "VC"),
         person_id=person,
         organization_id=organization,
         grounds=grounds,
-        evidence=sorted(str(one) for one in evidence),
+        evidence=[one["event"] for one in entries],
+        entries=entries,
         opened_at=now,
         opened_by=caller.actor,
         hearing_until=now + timedelta(days=HEARING_DAYS),
@@ -144,10 +143,15 @@ def decide_appeal(session: Session, caller: PersonCaller, number: str, *, uphold
 
 
 def end(session: Session, caller: PersonCaller, number: str, *, text: str) -> Violation:
-    """What was asked for, such as training, was done: give back what was taken. Raises Forbidden, NoSuchCase, CaseMoveNotAllowed."""
+    """The training that was asked for was done: give back what was taken.
+
+    Other sanctions end with their days, or by an appeal. Raises Forbidden, NoSuchCase, CaseMoveNotAllowed.
+    """
     row = _handled(session, caller, number)
     if not text.strip():
         raise IncidentTextRequired
+    if row.sanction != Sanction.RETRAINING.value:  # What two people decided for a time, or for good, one alone doesn't shorten.
+        raise CaseMoveNotAllowed
     row.status = check_case_move(CaseState(row.status), CaseAction.END).value
     _give_back(session, caller.actor, row)
     return _store(session, row, caller.actor, "ended")
@@ -191,6 +195,7 @@ def _take_effect(session: Session, actor: str, row: Violation) -> bool:
         return False
     identity.change_organization(session, actor, place.id, status="suspended")
     if sanction is Sanction.CLOSED:
+        row.agreement_before = place.agreement_until
         identity.change_organization(session, actor, place.id, agreement_until=clock.now())
     return True
 
@@ -203,6 +208,8 @@ def _give_back(session: Session, actor: str, row: Violation) -> None:
             identity.change_person(session, actor, row.person_id, status="active")
     elif row.in_force:
         identity.change_organization(session, actor, row.organization_id or "", status="active")
+        if row.agreement_before is not None:
+            identity.change_organization(session, actor, row.organization_id or "", agreement_until=row.agreement_before)
     row.in_force, row.ended_at = False, clock.now()
 
 

@@ -400,7 +400,11 @@ TABLE = {
         for name in ("incidents", "violations", "emergencies")
         for one in ("", "/{number}" if name != "emergencies" else "/{application}")
         for method, who in (("GET", "page"), ("POST", "page-form"))
+        if (method, name, one) != ("POST", "violations", "")
     },
+    "GET /console/violations/new": "page",
+    "POST /console/violations/new": "page-form",
+    "GET /console/violations/{number}/receipts/{index}": "page",
     **{
         f"{method} /console/{name}": who
         for name in ("obligations", "recalls", "improvement")

@@ -193,6 +193,51 @@ def test_break_glass_its_review_and_the_case(chromium, lived_in, language, scrip
 
 
 @LANGUAGES
+def test_a_case_is_opened_from_the_transmission_log_by_ticking(chromium, lived_in, language, scripts):
+    """RS-7.3: who may not read the log itself picks the evidence from what was sent, and the accused sees it in words with its receipt."""
+    story, number, _ = lived_in
+    with at(chromium, story.base_url, language, scripts=scripts) as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open("/console/violations")
+        desk.press("a[href='/console/violations/new']")
+        desk.look("violation-new")
+        fill(page, "f", text="超出用途使用", person="gao.min", grounds="purpose-breach")
+        fill(page, "search", application="SA-2020-000009")
+        desk.press("button[value=search]")
+        assert page.locator("input[name=evidence]").count() == 0
+        fill(page, "search", application=number, recipient="shengli-cardiology")
+        desk.press("button[value=search]")
+        assert page.input_value("#f-text") == "超出用途使用", "a search loses nothing that was typed"
+        page.locator("table input[name=evidence]").first.check()
+        fill(page, "search", application="SA-2020-000009")
+        desk.press("button[value=search]")
+        assert page.locator("input[name=evidence]:checked").count() == 1, "a search loses no tick"
+        desk.look("violation-new-ticked")
+        page.locator("input[name=evidence]").uncheck()
+        desk.press("button[value=open]")
+        assert page.locator("#problems").count() == 1, "without evidence there is no case"
+        fill(page, "search", application=number, patient=story.cast.patients[PATIENT].identifier["value"])
+        desk.press("button[value=search]")
+        assert story.cast.patients[PATIENT].identifier["value"] not in page.url
+        page.locator("table input[name=evidence]").first.check()
+        desk.press("button[value=open]")
+        case = page.url.removeprefix(story.base_url).partition("?")[0]
+        assert number in page.inner_text("dl.facts")
+    with at(chromium, story.base_url, language, scripts=scripts, phone=True) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open(case)
+        desk.look("violation-accused")
+        for _ in range(60):
+            if page.locator("a[href*='/receipts/']").count():
+                break
+            page.wait_for_timeout(500)
+            page.reload()
+        receipt = page.request.get(story.base_url + page.locator("a[href*='/receipts/']").first.get_attribute("href"))
+        assert receipt.text().startswith("c2sp.org/tlog-proof@v1")
+        assert page.request.get(f"{story.base_url}/console/violations/new").status == 403
+
+
+@LANGUAGES
 def test_learning_and_access_rights(chromium, lived_in, language, scripts):
     story, _, _ = lived_in
     with at(chromium, story.base_url, language, scripts=scripts) as desk:

@@ -11,9 +11,14 @@ from broker.applications.errors import Barred, NotComplete, RecipientNotYours
 from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.audit.models import AuditEvent
+from broker.audit.note import Verifier
+from broker.audit.receipt import check_hash
+from broker.audit.sequencer import Sequencer
+from broker.audit.tree import ProofInvalid
+from broker.database import Database
 from broker.errors import Forbidden, Invalid, NotFound
 from broker.identity import service as identity
-from broker.incidents import emergencies, violations
+from broker.incidents import emergencies, exhibits, violations
 from broker.incidents.errors import CaseMoveNotAllowed, IncidentTextRequired, NoSuchCase, SecondFactorRequired, TwoPeople
 from broker.incidents.models import Incident, Violation
 from broker.incidents.sanctions import CASE_MOVES, CaseAction, CaseState, Sanction, check_case_move
@@ -175,6 +180,46 @@ def test_evidence_stands_in_the_log_and_a_suspension_names_its_days(database, ke
         violations.hear(session, keys, callers["head"], organization.number, text="x")
         with pytest.raises(Invalid):
             violations.propose(session, keys, callers["manager"], organization.number, sanction=Sanction.RETRAINING, days=None, text="x")
+
+
+def test_the_case_keeps_the_hash_of_its_evidence_and_its_receipt_once_the_log_is_signed(own, test_settings):
+    """RS-7.3: whoever decides an appeal checks the evidence with the log's public key alone."""
+    with own.database.transaction() as session:
+        names = ("manager", "applicant", "auditor")
+        callers = {name: identity.caller_for(session, getattr(own.people, name)) for name in names}
+        number = case(session, own.keys, callers).number
+        row = violations.find(session, number)
+        (before,) = row.entries
+        assert (before["index"], before["receipt"]) == (None, None)
+        assert exhibits.complete(session) == 0, "nothing is signed yet"
+    log = Database(own.url, "broker_log", pool=2)
+    Sequencer(log, test_settings, own.keys).seal_once()
+    log.dispose()
+    with own.database.transaction() as session:
+        assert exhibits.complete(session) == 1
+        assert exhibits.complete(session) == 0
+    with own.database.transaction() as session:
+        row = violations.find(session, number)
+        (shown,) = exhibits.shown(session, row)
+        assert (shown.hash, str(shown.event)) == (before["hash"], row.evidence[0])
+        verifier = Verifier.of(test_settings.log_origin, own.keys.log_signer)
+        assert check_hash(shown.receipt, bytes.fromhex(shown.hash), verifier).size > shown.index
+        with pytest.raises(ProofInvalid):
+            check_hash(shown.receipt, bytes(32), verifier)
+        row.entries = []  # As the previous version opened it.
+        assert exhibits.shown(session, row)[0].hash == shown.hash
+
+
+def test_one_alone_does_not_shorten_what_two_decided_and_an_appeal_gives_back_the_agreement(database, keys, people, callers, set_clock):
+    with database.transaction() as session:
+        until = identity.organization(session, "shengli").agreement_until
+        row = decided(session, keys, callers, Sanction.CLOSED, person=None, organization="shengli")
+        with pytest.raises(CaseMoveNotAllowed):
+            violations.end(session, callers["manager"], row.number, text="x")
+        violations.appeal(session, keys, callers["head"], row.number, text="不服")
+        violations.decide_appeal(session, callers["auditor"], row.number, uphold=False)
+        place = identity.organization(session, "shengli")
+        assert (place.status, place.agreement_until) == ("active", until)
 
 
 def test_who_is_to_be_trained_neither_applies_nor_breaks_the_glass_until_it_is_done(database, means, keys, people, patients, callers):
