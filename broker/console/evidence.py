@@ -1,7 +1,7 @@
 """Opening a case: the sendings that prove it are searched for and ticked, on one page, without identifiers and without a script (RS-7.3).
 
-One form holds the search, the ticks and the words, so that a search loses neither. It is sent as a body, so that whom somebody looks for
-stands in no address.
+One form holds the search, the ticks and the words, so that a search loses neither. It is sent as a body: no address says whom
+somebody looks for.
 """
 
 from __future__ import annotations
