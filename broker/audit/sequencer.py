@@ -19,9 +19,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
@@ -30,7 +30,8 @@ from broker.audit import log_keys, store
 from broker.audit.errors import LogDamaged
 from broker.audit.note import Checkpoint, NoteInvalid, Verifier, decode
 from broker.audit.store import Connection
-from broker.audit.tree import leaf_hash
+from broker.audit.tiles import split_tile
+from broker.audit.tree import HASH_BYTES
 from broker.crypto import Keys
 from broker.database import Database
 from broker.settings import Settings
@@ -61,19 +62,28 @@ FROM (
 LEFT JOIN LATERAL (SELECT size FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true
 """
 
-#: The index of a row that is sealed already is looked up by key for each row: a join could decide to read the whole log.
-_NEXT = """
-SELECT e.id, e.leaf, e.xid::text AS xid_text, e.seq, (SELECT l.index FROM log_entry l WHERE l.event_id = e.id)
-FROM audit_event e
-WHERE (e.xid, e.seq) > (%s::xid8, %s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY e.xid, e.seq LIMIT %s
-"""
+_NEXT = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot())"
 
 #: Rows with transaction ids that this server has not given out yet: they came with a restore, and are all committed.
-_RESTORED = """
-SELECT e.id, e.leaf FROM audit_event e
-WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND NOT EXISTS (SELECT FROM log_entry l WHERE l.event_id = e.id)
-ORDER BY e.xid, e.seq LIMIT %s
+_RESTORED = "e.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND NOT EXISTS (SELECT FROM log_entry l WHERE l.event_id = e.id)"
+
+#: What is sealed already, and stands behind the cursor all the same: only after a restore (``_adopt_restored``). Looked up by key for
+#: each row: a join could decide to read the whole log.
+_FRESH = "(SELECT l.index FROM log_entry l WHERE l.event_id = w.id) IS NULL"
+
+#: Entries for the next rows, made and hashed where they lie: a leaf that came here to be hashed would cost five times as much, and the
+#: processor is the writers'. A leaf hash is SHA-256(0x00 || leaf). Answers with what the tree needs: the hashes in order.
+_PLACE = """
+WITH waiting AS MATERIALIZED (
+  SELECT e.id, e.leaf, e.xid, e.seq FROM audit_event e WHERE {which} ORDER BY e.xid, e.seq LIMIT %(limit)s
+), placed AS (
+  INSERT INTO log_entry (index, event_id, hash)
+  SELECT %(size)s + row_number() OVER (ORDER BY w.xid, w.seq) - 1, w.id, sha256('\\x00'::bytea || convert_to(w.leaf, 'UTF8'))
+  FROM waiting w WHERE {fresh}
+  RETURNING index, hash
+)
+SELECT (SELECT string_agg(hash, ''::bytea ORDER BY index) FROM placed), count(*), last.xid::text, last.seq
+FROM waiting, (SELECT xid, seq FROM waiting ORDER BY xid DESC, seq DESC LIMIT 1) last GROUP BY last.xid, last.seq
 """
 
 
@@ -189,10 +199,10 @@ class Sequencer:
         while True:
             with connection.transaction():
                 state = _held(connection, fence)
-                rows = connection.execute(_RESTORED, (BATCH,)).fetchall()
-                if rows:
-                    _append(connection, state, fence, [(row[0], row[1]) for row in rows], (state.cursor_xid, state.cursor_seq))
-            if not rows:
+                placed = _place(connection, state, _RESTORED, "true")
+                if placed is not None:
+                    _append(connection, state, fence, placed.hashes, (state.cursor_xid, state.cursor_seq))
+            if placed is None:
                 break
         connection.execute(
             "UPDATE log_state SET cursor_xid = '0', cursor_seq = 0 WHERE fence = %s AND cursor_xid >= pg_snapshot_xmax(pg_current_snapshot())",
@@ -207,14 +217,12 @@ class Sequencer:
         size, root, published, waiting, held_back = standing
         sealed = scanned = 0
         if waiting:
-            with connection.transaction():
-                state = _held(connection, fence)
-                rows = connection.execute(_NEXT, (state.cursor_xid, state.cursor_seq, BATCH)).fetchall()
-                scanned = len(rows)
-                if rows:
-                    fresh = [(row[0], row[1]) for row in rows if row[4] is None]
-                    size, root = _append(connection, state, fence, fresh, (rows[-1][2], rows[-1][3]))
-                    sealed = len(fresh)
+            try:
+                placed, size, root = _seal(connection, fence, "true")
+            except psycopg.errors.UniqueViolation:
+                placed, size, root = _seal(connection, fence, _FRESH)
+            if placed is not None:
+                sealed, scanned = len(placed.hashes) // HASH_BYTES, placed.scanned
         if published != size:
             self._publish(connection, fence, Checkpoint(self._origin, size, root))
         return sealed, scanned == BATCH, held_back
@@ -244,17 +252,41 @@ def _held(connection: Connection, fence: int) -> store.State:
     return store.State(*row)
 
 
-def _append(connection: Connection, state: store.State, fence: int, events: Sequence[tuple[Any, str]], cursor: tuple[str, int]) -> tuple[int, bytes]:
-    """Add entries and the tiles that they fill, and move size and cursor, in the caller's transaction."""
+@dataclass(frozen=True)
+class _Placed:
+    """The leaf hashes of new entries, how many rows were looked at, and the last of those."""
+
+    hashes: bytes
+    scanned: int
+    cursor: tuple[str, int]
+
+
+def _place(connection: Connection, state: store.State, which: str, fresh: str) -> _Placed | None:
+    """Make entries of the next rows in the caller's transaction; None where there is none."""
+    row = connection.execute(
+        _PLACE.format(which=which, fresh=fresh),
+        {"xid": state.cursor_xid, "seq": state.cursor_seq, "size": state.size, "limit": BATCH},
+        binary=True,
+    ).fetchone()
+    return None if row is None else _Placed(row[0] or b"", row[1], (row[2], row[3]))
+
+
+def _seal(connection: Connection, fence: int, fresh: str) -> tuple[_Placed | None, int, bytes]:
+    """One batch in one transaction: entries, tiles, cursor. Returns size and root as they then are."""
+    with connection.transaction():
+        state = _held(connection, fence)
+        placed = _place(connection, state, _NEXT, fresh)
+        if placed is None:
+            return None, state.size, state.root
+        return placed, *_append(connection, state, fence, placed.hashes, placed.cursor)
+
+
+def _append(connection: Connection, state: store.State, fence: int, hashes: bytes, cursor: tuple[str, int]) -> tuple[int, bytes]:
+    """Add the tiles that new entries fill, and move size and cursor, in the caller's transaction."""
     frontier = store.frontier(connection, state.size)
     if frontier.root() != state.root:
         raise LogDamaged(f"the stored hashes of {state.size} entries do not give the stored root")
-    with connection.cursor().copy("COPY log_entry (index, event_id, hash) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types(["int8", "uuid", "bytea"])
-        for event_id, leaf in events:
-            hash_of_leaf = leaf_hash(leaf.encode())
-            copy.write_row((frontier.size, event_id, hash_of_leaf))
-            frontier.append(hash_of_leaf)
+    frontier.extend(split_tile(hashes))
     if frontier.completed:
         connection.cursor().executemany(
             "INSERT INTO log_tile (level, number, hashes, root) VALUES (%s, %s, %s, %s)",
