@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import psycopg
 from fastapi import FastAPI
@@ -231,7 +230,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             reviews=chosen.separate_reviews,
             quorum=chosen.quorum,
             deadlines=deadlines(chosen),
-            zone=ZoneInfo(chosen.time_zone),
+            zone=chosen.zone,
             attachment_bytes=chosen.attachment_bytes,
         ),
         feedback_router(keys=installation.keys, days=chosen.feedback_days),
@@ -287,7 +286,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         reviews=installation.settings.separate_reviews,
         quorum=installation.settings.quorum,
         deadlines=deadlines(installation.settings),
-        zone=ZoneInfo(installation.settings.time_zone),
+        zone=installation.settings.zone,
     )
     return Desk(
         settings=installation.settings,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -170,7 +171,8 @@ class Settings(BaseSettings):
     time_zone: str = Field(
         "Asia/Shanghai",
         pattern=r"^[A-Za-z]+(/[A-Za-z_+0-9-]+){0,2}$",
-        description="Time zone of the hospital (IANA name): of the times that pages and reports show, and of the day with which a grant ends.",
+        description="Time zone of the hospital (IANA name): of the times that pages and reports show, "
+        "and of the days with which grants and consents begin and end.",
     )
     metrics_token: SecretStr | None = Field(None, description="Bearer token for GET /metrics (Prometheus). Unset: there is no such address.")
     obligation_grace_days: int = Field(
@@ -232,6 +234,11 @@ class Settings(BaseSettings):
     def seals_here(self) -> bool:
         """Whether `broker serve` also puts the log in order: in the try-out, and where it was given the log's own login."""
         return self.database_url is None or self.database_log_url is not None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """``time_zone``: whose days are meant where a day names no zone."""
+        return ZoneInfo(self.time_zone)
 
     @property
     def second_factor_needed_by(self) -> frozenset[str]:

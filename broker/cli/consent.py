@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from typer.core import TyperCommand
 
 from broker import clock
-from broker.consent import times
+from broker.consent import days, times
 from broker.consent.codes import PURPOSES
 from broker.consent.enforceability import examine
 from broker.consent.findings import SENTENCES
@@ -131,6 +132,7 @@ def evaluate(
     related: Annotated[
         Files | None, typer.Option("--related", metavar="FILE…", help="Groups, organisations and others that references point to.")
     ] = None,
+    zone: Annotated[str, typer.Option("--zone", metavar="NAME", help="Whose days are meant where a period names no zone (IANA name).")] = "UTC",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON array with one object for each resource.")] = False,
 ) -> None:
     """What these consents say about these resources: one line each, permit, deny or silent, with the provision that decided.
@@ -144,11 +146,15 @@ def evaluate(
         _fail("--purpose: 不是 PurposeOfUse 编码 · not a code of HL7 v3 PurposeOfUse", WRONG_USE)
     if not all(canonical(one) for one in actor):
         _fail("--actor: 应为引用，如 Organization/x · must be references such as Organization/x", WRONG_USE)
+    try:
+        where = ZoneInfo(zone)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        _fail("--zone: 应为 IANA 时区名，如 Asia/Shanghai · must be a name of a time zone, such as Asia/Shanghai", WRONG_USE)
     consents, resources, others = _read(consent), _read(resource), _read(related or [])
     if wrong := next((one for one in consents.resources if one["resourceType"] != "Consent"), None):
         _fail(f"--consent: {wrong['resourceType']} 不是 Consent · is not a Consent")
     everything = Related([*others.resources, *resources.resources], {**others.aliases, **resources.aliases}, at=moment.start)
-    offline = Offline(consents.resources, Use(frozenset(actor), purpose, moment.start), everything, _labels)
+    offline = Offline([days.placed(one, where) for one in consents.resources], Use(frozenset(actor), purpose, moment.start), everything, _labels)
     for older, newer in sorted(offline.replaced.items()):
         typer.echo(f"Consent/{older} 已被 Consent/{newer} 取代 · is replaced by it", err=True)
     verdicts = [(f"{one['resourceType']}/{one.get('id', '?')}", offline.verdict(one)) for one in resources.resources]

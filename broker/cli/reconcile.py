@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import orjson
 import typer
@@ -33,7 +32,7 @@ def reconcile_command(
 ) -> None:
     """Compare a recipient's import log with ours: exit 0 if both tell the same, 1 if not."""
     chosen = settings()
-    zone = ZoneInfo(chosen.time_zone)
+    zone = chosen.zone
     try:
         entries = [entry for path in files for entry in objects(path.read_bytes())]
     except (OSError, LogUnreadable) as error:

@@ -140,7 +140,8 @@ def build_router(may_write: May, may_read: May, wording: Wording) -> APIRouter:
     def foresee(request: Request, session: SessionDep, body: schemas.ForeseeIn, caller: PersonCaller = reader) -> dict[str, Any]:
         """What a consent would change before it is signed, for each of these recipients and purposes."""
         uses = [(recipient, _purpose(purpose)) for recipient in body.recipients for purpose in body.purposes]
-        found = explaining.foresee(session, keys(request), body.consent, uses=uses, at=clock.now(), actor=caller.actor)
+        zone = _settings(request).zone
+        found = explaining.foresee(session, keys(request), body.consent, uses=uses, at=clock.now(), actor=caller.actor, zone=zone)
         return schemas.foreseen_shown(found, edge.language(request))
 
     @router.get("/withdrawals")

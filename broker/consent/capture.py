@@ -156,9 +156,9 @@ def take(session: Session, keys: Keys, settings: Settings, answer: Answer, wordi
     filed = None
     if answer.given or answer.denies:
         given = consent_of(answer.scope, wording, patient=vault.fhir_id, given=answer.given, notice=(wanted.name, wanted.version), asking=name,
-                           now=clock.now(), hospital=settings.hospital, answerer=answer.answerer, guardian=answer.name,
+                           now=clock.now().astimezone(settings.zone), hospital=settings.hospital, answerer=answer.answerer, guardian=answer.name,
                            separate=answer.separate)  # fmt: skip
-        filed = file(session, keys, given, raw=orjson.dumps(given), actor=actor)
+        filed = file(session, keys, given, raw=orjson.dumps(given), actor=actor, zone=settings.zone)
     record = {
         "scope": {**vars_of(answer.scope)}, "retention_days": answer.retention_days, "separate": sorted(answer.separate), "language": answer.language,
         "capacity": answer.answerer.capacity, "relationship": answer.answerer.relationship, "reason": answer.answerer.reason, "name": answer.name,

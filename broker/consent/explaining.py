@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -130,12 +130,14 @@ def who_could_see(
     return tuple(found)
 
 
-def foresee(session: Session, keys: Keys, consent: Mapping[str, Any], *, uses: Sequence[tuple[str, str]], at: datetime, actor: str) -> Foreseen:
+def foresee(
+    session: Session, keys: Keys, consent: Mapping[str, Any], *, uses: Sequence[tuple[str, str]], at: datetime, actor: str, zone: tzinfo
+) -> Foreseen:
     """What a consent would change if it were filed now, for these recipients and purposes. Nothing is stored but that somebody looked.
 
     A consent that can't be enforced changes nothing: the report says why. Raises NoSuchConsent for a patient who isn't known.
     """
-    report = examined(session, keys, consent)
+    report = examined(session, keys, consent, zone)
     if not report.enforceable:
         return Foreseen(report, (), (), whole=True)
     patient_key = _patient(session, keys, report.patient or {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,7 +19,7 @@ from sqlmodel import Session, col, select
 from broker import clock
 from broker.audit import service as audit
 from broker.audit.events import Event
-from broker.consent import givers
+from broker.consent import days, givers
 from broker.consent.compiled import Residual, compile_statement
 from broker.consent.enforceability import Report, examine
 from broker.consent.errors import KeyReused, NoSuchConsent, NotEnforceable, Superseded, UnknownPatient
@@ -65,15 +65,18 @@ class Revoked:
 
 
 def file(
-    session: Session, keys: Keys, consent: Mapping[str, Any], *, raw: bytes, actor: str, evidence: bytes | None = None, request_key: str | None = None
-) -> Filed:
+    session: Session, keys: Keys, consent: Mapping[str, Any], *, raw: bytes, actor: str, zone: tzinfo,
+    evidence: bytes | None = None, request_key: str | None = None,
+) -> Filed:  # fmt: skip
     """Put a consent in force. ``raw`` are its bytes as they were given, ``evidence`` those of the document that proves it.
+
+    ``zone``: the hospital's, whose days are meant where a period names no zone (``days``).
 
     Raises NotEnforceable with the report if any element can't be enforced, UnknownPatient, and Superseded where a newer consent of
     the same identifier, or a withdrawal since the consent was given, is on file. A consent with the identifier of an older one, or
     that names it, takes its place. ``request_key`` (Idempotency-Key) makes a repeated request the same one.
     """
-    report = examined(session, keys, consent)
+    report = examined(session, keys, consent, zone)
     statement = replace(report.statement, giver=givers.giver(consent, partial(_related, session, keys, report.patient)))
     if not report.enforceable:
         raise NotEnforceable(report)
@@ -142,9 +145,10 @@ def revoke(
     return Revoked(row.id, row.version)
 
 
-def examined(session: Session, keys: Keys, consent: Mapping[str, Any]) -> Report:
-    """The report on a consent as filing would give it: actors are looked up in the registry."""
-    return examine(consent, actor=partial(_actors, session, keys, consent.get("contained")), deniable=partial(_deniable, session, keys))
+def examined(session: Session, keys: Keys, consent: Mapping[str, Any], zone: tzinfo) -> Report:
+    """The report on a consent as filing would give it: actors are looked up in the registry, days are the hospital's."""
+    given = days.placed(consent, zone)
+    return examine(given, actor=partial(_actors, session, keys, given.get("contained")), deniable=partial(_deniable, session, keys))
 
 
 def would_replace(session: Session, keys: Keys, patient_key: UUID, statement: Statement) -> tuple[UUID, ...]:

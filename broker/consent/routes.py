@@ -19,6 +19,7 @@ from broker.consent.wording import Wording
 from broker.database import SessionDep
 from broker.errors import Problem
 from broker.identity.access import PersonCaller
+from broker.settings import Settings
 
 #: Longest Idempotency-Key.
 MAX_KEY = 255
@@ -58,13 +59,15 @@ def _consents(may_file: May, may_read: May) -> APIRouter:
     def filed(
         request: Request, session: SessionDep, caller: PersonCaller, consent: Any, raw: bytes, evidence: bytes | None
     ) -> tuple[service.Filed, str]:
+        settings: Settings = request.app.state.settings
         language, keys = edge.language(request), request.headers.getlist("idempotency-key")
         if len(keys) > 1 or any(not 0 < len(one) <= MAX_KEY for one in keys):
             raise NotTheOperation("Idempotency-Key must be one key of at most 255 characters.")
         try:
             answer = service.file(
-                session, keys_of(request), consent, raw=raw, actor=caller.actor, evidence=evidence, request_key=keys[0] if keys else None
-            )
+                session, keys_of(request), consent, raw=raw, actor=caller.actor, zone=settings.zone, evidence=evidence,
+                request_key=keys[0] if keys else None,
+            )  # fmt: skip
         except NotEnforceable as refused:
             raise refused.spoken(language) from None
         return answer, f"{base(request)}/fhir/Consent/{answer.id}"

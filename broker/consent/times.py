@@ -1,6 +1,7 @@
 """Dates as FHIR writes them (R4 datatypes.html#dateTime), as spans of whole seconds. Pure.
 
-A date that is not exact stands for all of its day, month or year; where it names no zone, UTC is meant.
+A date that is not exact stands for all of its day, month or year; where it names no zone, UTC is meant. The
+days of a consent's periods are the hospital's, and are made moments before they come here (``days``).
 """
 
 from __future__ import annotations

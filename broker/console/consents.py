@@ -99,7 +99,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             given = read_json(form.one("consent").encode(), max_bytes=desk.settings.max_body_bytes, max_depth=desk.settings.max_json_depth)
             if not isinstance(given, dict):
                 raise Invalid(problems=(Problem("/consent", "not-a-consent", "It must be a FHIR Consent."),))
-            foreseen = consent.foresee(session, desk.keys, given, uses=[(recipient, purpose)], **more)
+            foreseen = consent.foresee(session, desk.keys, given, uses=[(recipient, purpose)], zone=desk.settings.zone, **more)
             return {"foreseen": _foreseen(spoken, foreseen)}
         seen = consent.explain(session, desk.keys, patient=patient, recipient=recipient, purpose=purpose, **more)
         counts = [(vocabulary.kind(spoken, kind), *(row[effect] for effect in EFFECTS)) for kind, row in consent.counts(seen.judged).items()]

@@ -188,7 +188,7 @@ def _place(session: Session, organization: str, spoken: str) -> str:
 
 
 def _today(desk: Desk) -> date:
-    return clock.now().astimezone(ZoneInfo(desk.settings.time_zone)).date()
+    return clock.now().astimezone(desk.settings.zone).date()
 
 
 def _quarter_before(day: date) -> date:
@@ -199,7 +199,7 @@ def _quarter_before(day: date) -> date:
 
 
 def _midnight(desk: Desk, day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(desk.settings.time_zone))
+    return datetime(day.year, day.month, day.day, tzinfo=desk.settings.zone)
 
 
 def _day(given: str) -> date | None:

@@ -38,7 +38,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     @router.get("/console/reconciliation")
     def page(request: Request, _who: Reader, session: SessionDep) -> Response:
-        today = clock.now().astimezone(ZoneInfo(desk.settings.time_zone)).date()
+        today = clock.now().astimezone(desk.settings.zone).date()
         return show(request, session, {"recipient": "", "since": today.replace(day=1).isoformat(), "until": today.isoformat()})
 
     @router.post("/console/reconciliation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import UTC, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -155,6 +156,6 @@ def sharing(*nested: Json, organization: str = "shengli", **more: Any) -> Json:
     return consent(provision("permit", actors(f"Organization/{organization}"), purposes("TREAT"), nested=list(nested)), **more)
 
 
-def file(session: Session, keys: Keys, given: Json, *, actor: str = "person:test", **more: Any) -> service.Filed:
+def file(session: Session, keys: Keys, given: Json, *, actor: str = "person:test", zone: tzinfo = UTC, **more: Any) -> service.Filed:
     """File a consent as its bytes."""
-    return service.file(session, keys, given, raw=json.dumps(given).encode(), actor=actor, **more)
+    return service.file(session, keys, given, raw=json.dumps(given).encode(), actor=actor, zone=zone, **more)

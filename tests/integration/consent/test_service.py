@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
@@ -274,7 +275,7 @@ def test_a_repeated_request_is_the_same_one(database, keys, house):
 def test_a_consent_is_given_back_as_it_was_given(database, keys, house):
     raw = b'{"resourceType":"Consent","extension":[{"url":"urn:x","valueDecimal":13.20}],"meta":{"profile":["urn:p"]},"id":"mine","decision":"permit","status":"active","category":[{"text":"x"}],"subject":{"reference":"Patient/p1"},"provision":[{"resourceType":[{"system":"http://hl7.org/fhir/fhir-types","code":"Observation"}]}]}'
     with database.transaction() as session:
-        filed = service.file(session, keys, json.loads(raw), raw=raw, actor="person:x")
+        filed = service.file(session, keys, json.loads(raw), raw=raw, actor="person:x", zone=UTC)
         shown = service.read(session, keys, filed.id)
     read = json.loads(shown.body)
     assert read["id"] == str(filed.id)
@@ -370,6 +371,23 @@ def test_an_ended_consent_is_not_even_read(database, keys, house, set_clock):
         assert told.valid_until == int(datetime(2026, 5, 31, 23, 59, 59, tzinfo=UTC).timestamp())
         set_clock(datetime(2026, 6, 1, tzinfo=UTC))
         assert in_force(session, keys, house["p1"]) == ()
+
+
+def test_a_consent_ends_with_its_day_where_the_hospital_is(database, keys, house, set_clock):
+    """In Shanghai the last day of May ends eight hours before UTC's: not a second of a permit is left then (TM-5.2)."""
+    last = datetime(2026, 5, 31, 15, 59, 59, tzinfo=UTC)
+    set_clock(last - timedelta(days=20))
+    with database.transaction() as session:
+        given = factory.consent(factory.provision("permit", period={"start": "2026-05-11", "end": "2026-05-31"}))
+        filed = factory.file(session, keys, given, zone=ZoneInfo("Asia/Shanghai"))
+        told = service.consent_facts(session, keys, house["p1"], "renhe", "TREAT", clock.now())
+        assert told.valid_until == int(last.timestamp())
+        set_clock(last)
+        assert evaluate_base(in_force(session, keys, house["p1"]), use()).effect is Effect.PERMIT
+        set_clock(last + timedelta(seconds=1))
+        assert in_force(session, keys, house["p1"]) == ()
+        # What was sent is kept as it was sent.
+        assert json.loads(service.read(session, keys, filed.id).body)["provision"]["period"] == {"start": "2026-05-11", "end": "2026-05-31"}
 
 
 def test_one_query_by_primary_key_reads_what_is_in_force(database, keys, house):
