@@ -233,7 +233,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
             zone=chosen.zone,
             attachment_bytes=chosen.attachment_bytes,
         ),
-        feedback_router(keys=installation.keys, days=chosen.feedback_days),
+        feedback_router(keys=installation.keys, days=chosen.feedback_days, clocks=feedback.clocks_of(chosen)),
         incidents_router(settings=chosen, keys=installation.keys),
         cases_router(
             settings=chosen,

@@ -145,6 +145,14 @@ class Settings(BaseSettings):
     deadline_emergency: int = Field(2, ge=1, le=8760, description="The same for an emergency.")
     attachment_bytes: int = Field(3_000_000, ge=1_000, description="Largest document of an application in bytes; at most BROKER_MAX_BODY_BYTES.")
     feedback_days: int = Field(30, ge=1, description="Days after a grant's first release until feedback on its use is due.")
+    complaint_days: int = Field(
+        5,
+        ge=1,
+        le=60,
+        description="Working days within which a complaint is answered (医疗机构投诉管理办法, order 3 of 2019).",
+    )
+    complaint_shared_days: int = Field(10, ge=1, le=60, description="The same where several departments must agree first, which somebody says.")
+    suggestion_days: int = Field(30, ge=1, le=365, description="Days within which a suggestion is answered.")
     consent_reask_days: int = Field(
         90, ge=0, le=3650, description="Days after a patient's refusal for which the same is not asked again, unless the patient comes by themselves."
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
@@ -23,6 +25,17 @@ from broker.identity.access import Action as Button
 from broker.incidents.models import Violation
 from broker.incidents.service import CASE_MOVES, CaseAction, CaseState, Sanction, exhibits, possible_for, violations
 
+#: What comes next, for whoever looks.
+NEXT = MappingProxyType(
+    {
+        CaseState.OPENED: N_("The accused answers or lets the time pass; then somebody who handles cases proposes a sanction or dismisses it."),
+        CaseState.HEARD: N_("Somebody who handles cases proposes a sanction, or dismisses the case."),
+        CaseState.PROPOSED: N_("A second person, other than whoever proposed it, agrees or sends it back."),
+        CaseState.DECIDED: N_("The accused may appeal. Without an appeal it ends by itself where it has days, or with the training."),
+        CaseState.APPEALED: N_("An auditor who took no part upholds or overturns it."),
+        CaseState.UPHELD: N_("The decision stands. It ends by itself where it has days, or with the training."),
+    }
+)
 TITLES = (N_("Number"), N_("Against"), N_("Grounds"), N_("State"), N_("Sanction"), N_("Opened"))
 
 
@@ -61,12 +74,13 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         accused = violations.is_accused(session, who.caller, row)
         offers = {action for at, action in CASE_MOVES if at is state}
         handles = who.caller.may(Button.INCIDENT_HANDLE) and not accused
+        appealing = CaseAction.APPEAL in offers and row.appeal_until is not None and clock.now() <= row.appeal_until
         heard = state is not CaseState.OPENED or clock.now() >= row.hearing_until
         may = {
             "hear": accused and CaseAction.HEAR in offers,
             "propose": handles and CaseAction.PROPOSE in offers and heard,
             "decide": handles and CaseAction.DECIDE in offers and row.proposed_by != who.caller.natural_person,
-            "appeal": accused and CaseAction.APPEAL in offers and row.appeal_until is not None and clock.now() <= row.appeal_until,
+            "appeal": (accused or (handles and row.in_force)) and appealing,
             "decide-appeal": who.caller.may(Button.REVIEW_WRITE) and CaseAction.UPHOLD in offers,
             "end": handles and CaseAction.END in offers and row.sanction == Sanction.RETRAINING.value,
             "dismiss": handles and CaseAction.DISMISS in offers,
@@ -76,7 +90,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             opener=actor_name(session, spoken, row.opened_by), may=may, waits=handles and CaseAction.PROPOSE in offers and not heard,
             said_words=[(words.word(spoken, "case_words", name), text) for name, text in violations.words(desk.keys, row).items() if text],
             sanctions=offered(spoken, "sanction", [one.value for one in possible_for(person=row.person_id is not None)]),
-            may_act=handles, proves=who.caller.may(Button.TRANSMISSION_READ), accused=accused,
+            next=NEXT.get(state), may_act=handles, proves=who.caller.may(Button.TRANSMISSION_READ), accused=accused,
             evidence=[(one, exhibit_words(desk, session, spoken, one, known)) for one in exhibits.shown(session, row)],
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ from broker.console.tables import Ask, Cell, Column, Filter
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
 from broker.feedback.models import Concern, ConcernKind, ConcernState
-from broker.feedback.service import concerns
+from broker.feedback.service import clocks_of, concerns
 from broker.identity.access import Action
 
 _NUMBER = re.compile(r"SA-\d{4}-\d{6,}")
@@ -31,7 +31,7 @@ LONGEST = 4000
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The list, one concern with its answers, and the patient's own."""
-    router = APIRouter()
+    router, clocks = APIRouter(), clocks_of(desk.settings)
 
     def listed(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken, ask = pages.language(request), Ask.of(request)
@@ -72,7 +72,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         try:
             with session.begin_nested():
                 kind = ConcernKind.COMPLAINT if form.one("kind") == "complaint" else ConcernKind.SUGGESTION
-                concerns.raise_concern(session, desk.keys, kind=kind, text=_text(form), person=who.caller.person_id, application=_about(form))
+                concerns.raise_concern(
+                    session, desk.keys, kind=kind, text=_text(form), person=who.caller.person_id, application=_about(form), clocks=clocks
+                )
         except BrokerError as error:
             return listed(request, who, session, error)
         return to("/console/concerns", done="concern")
@@ -83,7 +85,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return pages.show(
             request, "concern.html", status=error.status if error else 200, error=error, it=_said(session, desk, row),
             may_answer=who.caller.may(Action.CONCERN_ANSWER) and row.person_id != who.caller.person_id and row.state != ConcernState.CLOSED,
-            may_act=who.caller.may(Action.INCIDENT_HANDLE),
+            may_act=who.caller.may(Action.INCIDENT_HANDLE), shared_days=clocks.shared,
+            may_extend=row.kind == ConcernKind.COMPLAINT and row.state == ConcernState.OPEN and concerns.longer(session, row, clocks) > row.due_at,
             verdicts=[(code, words.word(spoken, "verdict", code)) for code in words.VERDICT],
         )  # fmt: skip
 
@@ -95,6 +98,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def answer(request: Request, number: str, form: Posted, who: SignedIn, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
+                if form.one("step") == "extend":
+                    concerns.extend(session, desk.keys, who.caller, number, clocks=clocks)
+                    return to(f"/console/concerns/{quote(number)}", done="saved")
                 if form.one("verdict") not in words.VERDICT:
                     raise Invalid(problems=(Problem("/verdict", "unknown", "There is no such choice."),))
                 concerns.answer(session, desk.keys, who.caller, number, text=_text(form), verdict=concerns.Verdict(form.one("verdict")))
@@ -118,7 +124,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def complain(request: Request, form: PostedByPatient, who: SignedInPatient, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
-                concerns.raise_concern(session, desk.keys, kind=ConcernKind.COMPLAINT, text=_text(form), patient=who.key, application=_about(form))
+                concerns.raise_concern(
+                    session, desk.keys, kind=ConcernKind.COMPLAINT, text=_text(form), patient=who.key, application=_about(form), clocks=clocks
+                )
         except BrokerError as error:
             return own(request, who, session, error)
         return to("/console/patient/concerns", done="concern")

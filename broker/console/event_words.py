@@ -51,7 +51,7 @@ HAPPENED = MappingProxyType(
         "agreed": N_("agreed"), "concurred": N_("concurred"), "activated": N_("in force"), "revived": N_("revived"), "booked": N_("booked"),
         "confirmed": N_("confirmed"), "read": N_("read"), "lent": N_("lent"), "taken-back": N_("taken back"), "reminded": N_("reminded"),
         "subject-linked": N_("subject linked"), "destroyed": N_("destroyed"), "forgotten": N_("forgotten"), "renewed": N_("renewed"),
-        "previewed": N_("previewed"), "acknowledged": N_("acknowledged"), "evidence-read": N_("evidence read"),
+        "previewed": N_("previewed"), "acknowledged": N_("acknowledged"), "extended": N_("time extended"), "evidence-read": N_("evidence read"),
     }
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         told = []
         rows = notifications.inbox(session, who.caller, limit=SHOWN + 1, after=_after(Ask.of(request).text("after")))
         for row in rows[:SHOWN]:
-            subject, words, link = notifications.said(row.kind, row.facts, spoken)
+            subject, words, link = notifications.said(row.kind, row.facts, spoken, desk.settings.time_zone)
             told.append(
                 {"subject": subject, "text": words, "at": language.moment(spoken, desk.settings.time_zone, row.at), "new": row.read_at is None,
                  "link": safe_path(link)}

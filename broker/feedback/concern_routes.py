@@ -16,6 +16,7 @@ from broker.edge import STRICT
 from broker.feedback import concerns
 from broker.feedback.concerns import Verdict
 from broker.feedback.models import Concern, ConcernKind, ConcernState
+from broker.feedback.rules import Clocks
 from broker.feedback.schemas import printable
 from broker.identity.access import Person
 
@@ -87,8 +88,8 @@ class ConcernsOut(BaseModel):
     next: int | None
 
 
-def build_router(keys: Keys) -> APIRouter:
-    """The routes."""
+def build_router(keys: Keys, clocks: Clocks) -> APIRouter:
+    """The routes. ``clocks``: by when concerns are answered."""
     router = APIRouter(prefix="/api/v1/concerns", tags=["feedback"], dependencies=[STRICT])
 
     @router.post("", status_code=201, response_model=ConcernOut)
@@ -96,7 +97,9 @@ def build_router(keys: Keys) -> APIRouter:
         """Make a suggestion or complain; you are told when it is answered."""
         if body.application is not None:
             applications.look(session, caller.person_id, body.application)
-        row = concerns.raise_concern(session, keys, kind=body.kind, text=body.text, person=caller.person_id, application=body.application)
+        row = concerns.raise_concern(
+            session, keys, kind=body.kind, text=body.text, person=caller.person_id, application=body.application, clocks=clocks
+        )
         return ConcernOut.of(session, keys, row)
 
     @router.get("", response_model=ConcernsOut)
@@ -121,6 +124,11 @@ def build_router(keys: Keys) -> APIRouter:
         """Answer it."""
         row = concerns.answer(session, keys, caller, number, text=body.text, verdict=body.verdict, corrective_action=body.corrective_action)
         return ConcernOut.of(session, keys, row)
+
+    @router.post("/{number}/extend", response_model=ConcernOut)
+    def extend(number: Number, session: SessionDep, caller: Person) -> ConcernOut:
+        """Give a complaint the longer clock, since several departments must agree; once."""
+        return ConcernOut.of(session, keys, concerns.extend(session, keys, caller, number, clocks=clocks))
 
     @router.post("/{number}/close", response_model=ConcernOut)
     def close(number: Number, session: SessionDep, caller: Person) -> ConcernOut:

@@ -18,14 +18,16 @@ from broker.audit import service as audit
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.errors import Forbidden
-from broker.feedback.errors import ConcernClosed, NoSuchConcern
+from broker.feedback.errors import ConcernClosed, ConcernNotExtended, NoSuchConcern
 from broker.feedback.models import Concern, ConcernAnswer, ConcernKind, ConcernNumber, ConcernPatient, ConcernState
+from broker.feedback.rules import Clocks
 from broker.identity.access import Action, PersonCaller, Role
 from broker.notifications import service as notifications
 from broker.records import service as records
+from broker.workdays import service as workdays
 
-#: Days until the first answer.
-DAYS = {ConcernKind.COMPLAINT: 15, ConcernKind.SUGGESTION: 30}
+#: The clocks of a hospital that set none.
+USUAL = Clocks()
 
 
 class Verdict(StrEnum):
@@ -46,10 +48,11 @@ def raise_concern(
     person: UUID | None = None,
     patient: UUID | None = None,
     application: str | None = None,
+    clocks: Clocks = USUAL,
 ) -> Concern:
     """Raise a concern, as a person with an account or as a patient (the blinded key); the words are sealed. Exactly one of them is given.
 
-    ``application``: the number of the exchange that it is about, if it is about one.
+    ``application``: the number of the exchange that it is about, if it is about one. ``clocks``: by when it is answered.
     """
     now = clock.now()
     row = Concern(
@@ -60,7 +63,7 @@ def raise_concern(
         application=application,
         state=ConcernState.OPEN.value,
         raised_at=now,
-        due_at=now + timedelta(days=DAYS[kind]),
+        due_at=clocks.last_moment(workdays.calendar(session), now, complaint=kind is ConcernKind.COMPLAINT),
         text_sealed=b"",
     )
     row.text_sealed = _sealed(session, keys, patient, row.id, "text", text)
@@ -72,7 +75,7 @@ def raise_concern(
     actor = f"person:{person}" if person else "system"
     facts: dict[str, str | int | bool | list[str]] = {"concern": row.number, "kind": kind.value, "by": "person" if person else "patient"}
     audit.record(session, Event("concern.raised", actor, application=application, facts=facts))
-    said: dict[str, str | int] = {"number": row.number, "kind": row.kind, "due": row.due_at.date().isoformat()}
+    said: dict[str, str | int] = {"number": row.number, "kind": row.kind, "due": row.due_at.astimezone(clocks.zone).date().isoformat()}
     notifications.notify_role(session, keys, Role.INFORMATION_MANAGER, kind="concern.raised", facts=said)
     return row
 
@@ -99,6 +102,32 @@ def answer(
     if row.person_id is not None:
         notifications.notify(session, keys, to=f"person:{row.person_id}", kind="concern.answered", facts={"number": row.number})
     return row
+
+
+def extend(session: Session, keys: Keys, caller: PersonCaller, number: str, *, clocks: Clocks = USUAL) -> Concern:
+    """Give a complaint the longer clock, counted from its first day, since several departments must agree; once. Who raised it sees the new day.
+
+    Raises NoSuchConcern, Forbidden, ConcernNotExtended.
+    """
+    row = _found(session, number)
+    if not caller.may(Action.CONCERN_ANSWER) or row.person_id == caller.person_id:
+        raise Forbidden
+    due = longer(session, row, clocks)
+    if row.kind != ConcernKind.COMPLAINT or row.state != ConcernState.OPEN or due <= row.due_at:
+        raise ConcernNotExtended
+    row.due_at = due
+    day = due.astimezone(clocks.zone).date().isoformat()
+    session.add(row)
+    session.flush()
+    audit.record(session, Event("concern.extended", caller.actor, application=row.application, facts={"concern": row.number, "due": day}))
+    if row.person_id is not None:
+        notifications.notify(session, keys, to=f"person:{row.person_id}", kind="concern.extended", facts={"number": row.number, "due": day})
+    return row
+
+
+def longer(session: Session, row: Concern, clocks: Clocks) -> datetime:
+    """By when it is to be answered if several departments must agree."""
+    return clocks.last_moment(workdays.calendar(session), row.raised_at, complaint=True, shared=True)
 
 
 def close(session: Session, number: str, *, person: UUID | None = None, patient_token: bytes | None = None) -> Concern:

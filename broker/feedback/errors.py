@@ -30,6 +30,15 @@ class ConcernClosed(errors.Conflict):
     help_zh = "如仍有问题，请重新提出。"
 
 
+class ConcernNotExtended(errors.Conflict):
+    """Its clock can't be made longer: it is a suggestion, was answered, or runs longer already."""
+
+    code = "concern-not-extended"
+    zh = "该事项的答复期限不能延长：属于建议、已经答复，或已延长过。"
+    help_en = "Answer it by the day that was promised."
+    help_zh = "请在已告知的期限内答复。"
+
+
 class NoSuchRelease(errors.Invalid):
     """There was no such release under this application."""
 

@@ -14,7 +14,7 @@ from broker.database import SessionDep
 from broker.edge import STRICT
 from broker.feedback import service
 from broker.feedback.concern_routes import build_router as build_concern_router
-from broker.feedback.rules import due_at, is_overdue
+from broker.feedback.rules import Clocks, due_at, is_overdue
 from broker.feedback.schemas import FeedbackIn, FeedbackListOut, FeedbackOut, shown
 from broker.identity.access import Person
 
@@ -24,8 +24,8 @@ Key = Annotated[
 ]
 
 
-def build_router(*, keys: Keys, days: int) -> APIRouter:
-    """The routes. ``days``: ``settings.feedback_days``."""
+def build_router(*, keys: Keys, days: int, clocks: Clocks) -> APIRouter:
+    """The routes. ``days``: ``settings.feedback_days``; ``clocks``: of suggestions and complaints."""
     router = APIRouter(prefix="/api/v1/applications", tags=["feedback"], dependencies=[STRICT])
 
     @router.post("/{ref}/feedback", status_code=201, response_model=FeedbackOut)
@@ -58,5 +58,5 @@ def build_router(*, keys: Keys, days: int) -> APIRouter:
 
     whole = APIRouter()
     whole.include_router(router)
-    whole.include_router(build_concern_router(keys))
+    whole.include_router(build_concern_router(keys, clocks))
     return whole

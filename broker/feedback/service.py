@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlmodel import Session, col, select
@@ -21,16 +22,18 @@ from broker.errors import Forbidden, Problem
 from broker.feedback import concerns
 from broker.feedback.errors import NoSuchRelease
 from broker.feedback.models import Feedback
-from broker.feedback.rules import Answers, check_answers, due_at, is_overdue
+from broker.feedback.rules import Answers, Clocks, check_answers, due_at, is_overdue
 from broker.identity.access import Action, PersonCaller, ReleaseCaller, Role
 from broker.notifications import service as notifications
 from broker.release.models import Release
+from broker.settings import Settings
 
 __all__ = [
     "Answers",
     "answered",
     "background",
     "between",
+    "clocks_of",
     "comment_of",
     "concerns",
     "destroy_comments",
@@ -43,6 +46,12 @@ __all__ = [
     "overdue_count",
     "remind",
 ]
+
+
+def clocks_of(settings: Settings) -> Clocks:
+    """By when this hospital answers suggestions and complaints."""
+    days = (settings.complaint_days, max(settings.complaint_days, settings.complaint_shared_days), settings.suggestion_days)
+    return Clocks(*days, zone=ZoneInfo(settings.time_zone))
 
 
 def give(session: Session, keys: Keys, caller: PersonCaller, ref: str, answers: Answers) -> Feedback:

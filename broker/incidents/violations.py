@@ -118,9 +118,13 @@ def decide(session: Session, keys: Keys, caller: PersonCaller, number: str, *, a
 
 
 def appeal(session: Session, keys: Keys, caller: PersonCaller, number: str, *, text: str) -> Violation:
-    """The accused doesn't accept it; it stays in force meanwhile. Raises NoSuchCase, CaseMoveNotAllowed (also when it is too late)."""
+    """The accused doesn't accept it; it stays in force meanwhile.
+
+    Whoever is suspended can't sign in: an appeal that came as a letter is entered for them by somebody who handles cases, whose name stands
+    in the log. Raises NoSuchCase, CaseMoveNotAllowed (also when it is too late).
+    """
     row = find(session, number, lock=True)
-    if not is_accused(session, caller, row):
+    if not (is_accused(session, caller, row) or (caller.may(Button.INCIDENT_HANDLE) and row.in_force)):
         raise NoSuchCase
     to = check_case_move(CaseState(row.status), CaseAction.APPEAL)
     if row.appeal_until is None or clock.now() > row.appeal_until:

@@ -135,6 +135,11 @@ KINDS: dict[str, Kind] = {
         "A {kind} was raised under {number}. Please answer it by {due}.",
         "收到编号 {number} 的{kind}，请于 {due} 前答复。", "/console/concerns/{number}",
     ),
+    "concern.extended": Kind(
+        "{number} is answered by {due}", "{number} 将于 {due} 前答复",
+        "Several departments must agree on {number}. You are answered by {due}.",
+        "{number} 须由多个科室共同研究，将于 {due} 前答复。", "/console/concerns/{number}",
+    ),
     "concern.answered": Kind(
         "{number} was answered", "{number} 已答复",
         "What you raised under {number} was answered.",

@@ -14,6 +14,7 @@ from broker.notifications import sending
 from broker.notifications.addresses import Resolve, resolved
 from broker.notifications.channels import is_mail_address
 from broker.notifications.errors import NotDelivered, UndeliverableKind
+from broker.notifications.fact_words import worded
 from broker.notifications.kinds import KINDS
 from broker.notifications.rules import check_facts
 from broker.notifications.sending import Message
@@ -35,8 +36,9 @@ def tell_outsider(
     if found is None:
         raise UndeliverableKind(kind)
     check_facts(facts, found.facts)
-    subject = f"{found.subject_zh} · {found.subject_en}".format_map(facts)
-    texts = {"zh": found.body_zh.format_map(facts), "en": found.body_en.format_map(facts)}
+    zh, en = (worded(facts, language, settings.time_zone) for language in ("zh", "en"))
+    subject = f"{found.subject_zh.format_map(zh)} · {found.subject_en.format_map(en)}"
+    texts = {"zh": found.body_zh.format_map(zh), "en": found.body_en.format_map(en)}
     if way == "email":
         if not is_mail_address(address):
             raise NotDelivered("address", final=True)

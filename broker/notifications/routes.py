@@ -40,7 +40,7 @@ def build_router(*, keys: Keys, settings: Settings) -> APIRouter:
         spoken = edge.language(request)
         items = []
         for row in rows[:limit]:
-            subject, text, link = service.said(row.kind, row.facts, spoken)
+            subject, text, link = service.said(row.kind, row.facts, spoken, request.app.state.settings.time_zone)
             items.append(
                 NotificationOut(
                     id=row.id, recipient=row.recipient, kind=row.kind, subject=subject, text=text, link=link,

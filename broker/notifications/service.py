@@ -21,6 +21,7 @@ from broker.notifications import accounts, sending
 from broker.notifications.addresses import Resolve, networks, resolved, url_problem
 from broker.notifications.channels import add_channel, channels, remove_channel
 from broker.notifications.errors import NoSuchNotification, NotDelivered, UndeliverableKind
+from broker.notifications.fact_words import worded
 from broker.notifications.kinds import KINDS
 from broker.notifications.models import Channel, Delivery, Fate, Notification, Way
 from broker.notifications.outsiders import tell_outsider
@@ -123,13 +124,14 @@ def tell_of_accounts(session: Session, keys: Keys) -> int:
     return accounts.tell(session, keys, notify)
 
 
-def said(kind: str, facts: Mapping[str, Any], language: str) -> tuple[str, str, str]:
-    """Subject, sentence and path of a notification in ``zh`` or ``en``. One whose kind is no longer known shows its code."""
+def said(kind: str, facts: Mapping[str, Any], language: str, zone: str) -> tuple[str, str, str]:
+    """Subject, sentence and path of a notification in ``zh`` or ``en``, by the clocks of ``zone``. One of an unknown kind shows its code."""
     found = KINDS.get(kind)
     if found is None or found.facts != set(facts):
         return kind, kind, "/console"
     subject, body = (found.subject_zh, found.body_zh) if language == "zh" else (found.subject_en, found.body_en)
-    return subject.format_map(facts), body.format_map(facts), found.path.format_map(facts)
+    words = worded(facts, language, zone)
+    return subject.format_map(words), body.format_map(words), found.path.format_map(facts)
 
 
 def _mine(caller: PersonCaller) -> sa.ColumnElement[bool]:
@@ -228,7 +230,7 @@ def _message(session: Session, settings: Settings, delivery: UUID, told: Notific
         spoken = session.exec(select(Person.language).where(Person.id == UUID(told.recipient.partition(":")[2]))).one_or_none()
         languages = (spoken,) if spoken in LANGUAGES else LANGUAGES  # type: ignore[assignment]
     base = settings.base_url.rstrip("/")
-    texts = {language: said(told.kind, told.facts, language) for language in languages}
+    texts = {language: said(told.kind, told.facts, language, settings.time_zone) for language in languages}
     subject = " · ".join(text[0] for text in texts.values())
     text = "\n\n".join(f"{body}\n{base}{path}" for _, body, path in texts.values()) + "\n"
     body = {

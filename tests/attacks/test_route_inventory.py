@@ -220,6 +220,7 @@ TABLE = {
     "GET /api/v1/concerns/{number}": "person",
     "POST /api/v1/concerns/{number}/answer": "person",
     "POST /api/v1/concerns/{number}/close": "person",
+    "POST /api/v1/concerns/{number}/extend": "person",
     "GET /api/v1/reviews/{quarter}": "person:review.read",
     "GET /api/v1/reviews/{quarter}/report": "person:review.read",
     "POST /api/v1/reviews/{quarter}/findings": "person:review.write",

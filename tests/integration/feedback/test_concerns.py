@@ -1,6 +1,6 @@
 """Suggestions and complaints, each to its answer (RS-7.2, QA-4.2); reminders of feedback (RS-5.3.4)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from fastapi import FastAPI
@@ -13,7 +13,7 @@ from broker.audit.models import AuditEvent
 from broker.errors import Forbidden
 from broker.feedback import concerns, service
 from broker.feedback.concerns import Verdict
-from broker.feedback.errors import ConcernClosed, NoSuchConcern, NoSuchRelease
+from broker.feedback.errors import ConcernClosed, ConcernNotExtended, NoSuchConcern, NoSuchRelease
 from broker.feedback.models import Concern, ConcernKind
 from broker.feedback.routes import build_router
 from broker.feedback.rules import Answers
@@ -80,13 +80,51 @@ def test_what_is_not_answered_is_reminded_of_and_counted(database, keys, people,
     with database.transaction() as session:
         raised(session, keys, people.applicant)
         assert concerns.remind(session, keys) == 0
-        set_clock(start + timedelta(days=12))
+        due = concerns.between(session, start, start + timedelta(seconds=1))[0].due_at
+        set_clock(due - timedelta(days=2))
         assert concerns.remind(session, keys) == 2  # Both managers.
-        set_clock(start + timedelta(days=15))
+        set_clock(due)
         assert concerns.remind(session, keys) == 3  # And the auditor.
         assert concerns.remind(session, keys) == 0
         rows = concerns.between(session, start, clock.now())
         assert concerns.counted(rows, clock.now()) == {"raised": 1, "answered": 0, "answered_late": 0, "late": 1}
+
+
+@pytest.mark.parametrize(
+    ("raised_at", "together", "due"),
+    [
+        # National Day is off from Thursday 1 to Wednesday 7 October 2026; the evening of 29 September by UTC is the 30th in China.
+        ("2026-09-29T17:00+00:00", False, "2026-10-13T23:59:59+08:00"),
+        ("2026-09-29T15:00+00:00", False, "2026-10-12T23:59:59+08:00"),
+        ("2026-09-29T17:00+00:00", True, "2026-10-20T23:59:59+08:00"),
+        ("2026-06-01T02:00+00:00", False, "2026-06-08T23:59:59+08:00"),
+    ],
+)
+def test_a_complaint_is_answered_within_working_days_of_the_hospitals_clocks(database, keys, people, set_clock, raised_at, together, due):
+    """QA-4.2; 医疗机构投诉管理办法: 5 working days, 10 where several departments must agree."""
+    set_clock(datetime.fromisoformat(raised_at))
+    with database.transaction() as session:
+        row = raised(session, keys, people.applicant)
+        if together:
+            manager = caller_for(session, people.manager)
+            for nobody in (people.applicant, people.auditor):
+                with pytest.raises(Forbidden):
+                    concerns.extend(session, keys, caller_for(session, nobody), row.number)
+            concerns.extend(session, keys, manager, row.number)
+            with pytest.raises(ConcernNotExtended):
+                concerns.extend(session, keys, manager, row.number)
+            with pytest.raises(ConcernNotExtended):
+                concerns.extend(session, keys, manager, raised(session, keys, people.applicant, ConcernKind.SUGGESTION).number)
+        assert row.due_at == datetime.fromisoformat(due)
+
+
+def test_the_hospital_sets_its_own_clocks(database, keys, people, set_clock):
+    set_clock(datetime.fromisoformat("2026-06-01T02:00+00:00"))
+    clocks = service.clocks_of(Settings(complaint_days=3, complaint_shared_days=2, suggestion_days=7, time_zone="Asia/Urumqi"))
+    with database.transaction() as session:
+        assert raised(session, keys, people.applicant, clocks=clocks).due_at == datetime.fromisoformat("2026-06-04T23:59:59+06:00")
+        other = raised(session, keys, people.applicant, ConcernKind.SUGGESTION, clocks=clocks)
+        assert (other.due_at, clocks.shared) == (datetime.fromisoformat("2026-06-08T23:59:59+06:00"), 3)
 
 
 def test_feedback_is_reminded_of_before_and_after_it_is_due(database, means, people, patients, set_clock):
@@ -119,7 +157,7 @@ def test_concerns_over_http(own, tmp_path):
     app = FastAPI()
     app.state.settings, app.state.keys, app.state.database = Settings(var=tmp_path / "var"), own.keys, own.database
     edge.install(app)
-    app.include_router(build_router(keys=own.keys, days=30))
+    app.include_router(build_router(keys=own.keys, days=30, clocks=concerns.USUAL))
     client = TestClient(app)
     with own.database.transaction() as session:
         headers = {name: identity.signed_in(session, session.get(Person, getattr(own.people, name))) for name in ("applicant", "manager", "stranger")}

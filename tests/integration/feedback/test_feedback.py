@@ -199,7 +199,7 @@ def desk(database, keys, people, patients):
     app = FastAPI()
     edge.install(app)
     app.state.database, app.state.keys, app.state.settings = database, keys, Settings()
-    app.include_router(build_router(keys=keys, days=DAYS))
+    app.include_router(build_router(keys=keys, days=DAYS, clocks=service.clocks_of(Settings())))
     http = TestClient(app, raise_server_exceptions=False)
 
     def ask(method, who, number, body=None, **headers):

@@ -222,6 +222,20 @@ def test_one_alone_does_not_shorten_what_two_decided_and_an_appeal_gives_back_th
         assert (place.status, place.agreement_until) == ("active", until)
 
 
+def test_whoever_is_suspended_appeals_by_letter(database, keys, people, callers):
+    with database.transaction() as session:
+        row = decided(session, keys, callers, Sanction.SUSPENDED, days=30)
+        for name in ("stranger", "head"):
+            with pytest.raises(NoSuchCase):
+                violations.appeal(session, keys, callers[name], row.number, text="x")
+        violations.appeal(session, keys, callers["manager"], row.number, text="来信：不服")
+        assert violations.decide_appeal(session, callers["auditor"], row.number, uphold=False).status == "dismissed"
+        assert identity.caller_for(session, people.applicant) is not None
+        warned = decided(session, keys, callers, Sanction.WARNING)
+        with pytest.raises(NoSuchCase):
+            violations.appeal(session, keys, callers["second_manager"], warned.number, text="x")
+
+
 def test_who_is_to_be_trained_neither_applies_nor_breaks_the_glass_until_it_is_done(database, means, keys, people, patients, callers):
     with database.transaction() as session:
         row = decided(session, keys, callers, Sanction.RETRAINING)

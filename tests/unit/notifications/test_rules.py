@@ -7,11 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.feedback.models import ConcernKind
+from broker.incidents.rules import Audience
+from broker.incidents.rules import Kind as Incident
+from broker.incidents.sanctions import Sanction
 from broker.notifications.addresses import allowed, networks, target, url_problem
 from broker.notifications.errors import NotDelivered, UndeliverableKind
+from broker.notifications.fact_words import worded
 from broker.notifications.kinds import KINDS
 from broker.notifications.rules import AGAIN, check_facts, check_recipient, next_try
 from broker.notifications.sending import signature
+from broker.requests.rules import Kind as Request
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -28,6 +34,22 @@ def test_every_kind_speaks_both_languages_and_of_the_same_facts(kind):
     check_facts(facts, found.facts)
     for text in (found.subject_en, found.subject_zh, found.body_en, found.body_zh, found.path):
         assert "{" not in text.format_map(facts)
+
+
+def test_a_message_holds_words_and_the_hospitals_time_and_no_codes():
+    """Every code of the tables that messages name has its words in both languages (RS-5.4)."""
+    codes = {
+        "audience": Audience, "sanction": Sanction, "reason": ("withdrawn", "corrected", "erased"),
+        "kind": (*Incident, *Request, *ConcernKind),
+    }  # fmt: skip
+    for fact, known in codes.items():
+        for code in known:
+            said = [worded({fact: str(code)}, language, "Asia/Shanghai")[fact] for language in ("zh", "en")]
+            assert any("\u4e00" <= one <= "\u9fff" for one in said[0]), code
+            assert said[1].isascii(), code
+    assert worded({"due": "2026-11-27T20:57Z", "day": "2026-11-27", "case": "VC-2026-000001", "n": 3}, "zh", "Asia/Shanghai") == {
+        "due": "2026-11-28 04:57", "day": "2026-11-27", "case": "VC-2026-000001", "n": 3,
+    }  # fmt: skip
 
 
 @given(st.text(max_size=300) | st.binary() | st.none() | st.floats() | st.booleans())
