@@ -30,7 +30,7 @@ import httpx2
 from broker.policy.compiled import MODULE, CompiledEvaluator, found
 from broker.policy.compiling import compiled
 from broker.policy.embedded import EmbeddedEvaluator
-from broker.policy.engine import Evaluator, PolicyEngine, asked
+from broker.policy.engine import Evaluator, PolicyEngine, asked, sent
 from broker.policy.facts import CallerFacts, ConsentFacts, Facts, GrantFacts, PatientFacts, RecipientFacts, RequesterFacts, RequestFacts
 from broker.policy.opa_server import OpaServerEvaluator
 from broker.policy.policy_set import PolicySet, load
@@ -84,6 +84,10 @@ CASES |= {
 TRIVIAL = 'package broker.release\n\ndecision := {"allow": true, "input_hash_echo": input.input_hash}\n'
 
 
+#: As docker-compose.yml runs it.
+_AS_DEPLOYED = ("--optimize-store-for-read-speed",)
+
+
 @contextmanager
 def opa_server(binary: str, policies: PolicySet) -> Iterator[str]:
     """Address of a running OPA with these policies."""
@@ -93,7 +97,19 @@ def opa_server(binary: str, policies: PolicySet) -> Iterator[str]:
         probe.close()
         bundle = Path(name) / "broker.tar.gz"
         bundle.write_bytes(archive(policies))
-        command = [binary, "run", "--server", "--addr", address, "--log-level", "error", "--skip-version-check", "--bundle", str(bundle)]
+        command = [
+            binary,
+            "run",
+            "--server",
+            "--addr",
+            address,
+            "--log-level",
+            "error",
+            "--skip-version-check",
+            *_AS_DEPLOYED,
+            "--bundle",
+            str(bundle),
+        ]
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             for _ in range(200):
@@ -149,7 +165,7 @@ def _report(rounds: int, engines: dict[str, PolicyEngine], trivial: dict[str, Ev
             if engine.decide(facts).effect.value == "unavailable":
                 raise SystemExit(f"{case}: no usable answer")
         calls: dict[str, Callable[[], object]] = {name: lambda engine=engine, facts=facts: engine.decide(facts) for name, engine in engines.items()}
-        calls |= {f"{name}, trivial": lambda each=each, facts=facts: each.evaluate(asked(facts)[0]) for name, each in trivial.items()}
+        calls |= {f"{name}, trivial": lambda each=each, facts=facts: each.evaluate(sent(asked(facts)[0])) for name, each in trivial.items()}
         times = measure(rounds, calls)
         row = {
             name: {

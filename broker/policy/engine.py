@@ -87,7 +87,7 @@ class PolicyEngine:
         try:
             document, input_hash, canonical = asked(facts)
             self._fit(document)
-            given = self._evaluator.evaluate(document)
+            given = self._evaluator.evaluate(sent(document))
             decision = answer.read(given, input_hash=input_hash, revision=self.revision, engine=self.name, also=self._also())
             return replace(decision, facts=canonical)
         except (KeyboardInterrupt, SystemExit):
@@ -103,6 +103,15 @@ class PolicyEngine:
         """The schema keeps out what Rego was not written for, such as an element name with a space in it."""
         if not self._schema.is_valid(document):
             raise FactsUnusable("the facts do not fit policies/input.schema.json")
+
+
+def sent(document: dict[str, Any]) -> dict[str, Any]:
+    """What the evaluator is given of a question: all but the names of the consents, which are for the record of the decision.
+
+    There may be a thousand of them, and no rule may read them (``static_checks`` refuses policies that try). The hash is over all of it.
+    """
+    facts = document["facts"]
+    return {"facts": {**facts, "consent": {**facts["consent"], "consents": []}}, "input_hash": document["input_hash"]}
 
 
 def question(facts: Facts | dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -67,6 +67,8 @@ def _dialect(path: str, source: str) -> Iterator[Problem]:
         for word, why in _BANNED.items():
             if re.search(rf"\b{word}\b", line):
                 yield Problem(where, "dialect", f"`{word}`: {why}")
+        if re.search(r"\bconsents\b", raw.split("#", 1)[0]):
+            yield Problem(where, "dialect", "the names of the consents are for the record; no engine is given them")
         if _MEMBER_COMPARED.search(line):
             yield Problem(where, "dialect", "give `x in y` a name of its own before it is compared")
     for head in _comprehension_heads(_STRING.sub('""', re.sub(r"#.*", "", source))):

@@ -3,12 +3,13 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from regopy import Input, Interpreter
 
 from broker.errors import Problem
-from broker.policy.static_checks import BUILTINS, _dialect
+from broker.policy.static_checks import BUILTINS, _dialect, problems
 
 #: One probe for each built-in on the list; none of them may end in an error or be undefined.
 PROBES = {
@@ -177,3 +178,11 @@ def test_the_embedded_engine_makes_an_undefined_of_an_unknown_built_in_and_the_r
     broken = dataclasses.replace(policies, modules={**policies.modules, path: source})
     decision = PolicyEngine(EmbeddedEvaluator(broken), broken).decide(as_facts(release()))
     assert decision.effect == "unavailable"
+
+
+def test_the_names_of_the_consents_stay_with_the_broker(policies):
+    """RS-5.2.3: a thousand consents cost an engine nothing, so no rule may stand on their names, however it writes them."""
+    for line in ("count(input.facts.consent.consents) == 0", 'input.facts.consent["consents"] == []'):
+        path = "broker/release/rules/basis/basis.rego"
+        written = replace(policies, modules={**policies.modules, path: f"{policies.modules[path]}\n# METADATA\n# title: x\nx if {line}\n"})
+        assert [problem.message for problem in problems(written) if "names of the consents" in problem.message]

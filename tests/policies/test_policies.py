@@ -147,7 +147,8 @@ def test_a_rule_that_is_silent_permits_nothing(policies):
             **policies.modules,
             path: policies.modules[path]
             .replace("\nsatisfied if {", "\nsatisfied if {\n\t1 == 2")
-            .replace("\nsatisfied if facts", "\nsatisfied if 1 == facts"),
+            .replace("\nsatisfied if input.", "\nsatisfied if 1 == input.")
+            .replace("\nsatisfied if facts.", "\nsatisfied if 1 == facts."),
         }
         decision = PolicyEngine(_uncompiled(policies, silent), policies).decide(as_facts(release()))
         assert [reason.code for reason in decision.reasons] == [f"{rule}.undetermined"]

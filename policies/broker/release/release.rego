@@ -14,7 +14,7 @@ default emergency_declared := false
 
 # METADATA
 # title: A declared emergency is judged by its own set of rules, chosen by this fact
-emergency_declared if facts.request.emergency == true
+emergency_declared if input.facts.request.emergency == true
 
 # METADATA
 # title: What each rule says that must say yes in every case; a new rule is one line here
@@ -42,11 +42,11 @@ word := {"emergency": {"yes": rules.emergency.satisfied, "no": rules.emergency.d
 verdicts := object.union(always, word)
 
 # METADATA
-# title: The rules that say yes and do not say no
-agreeing := [rule |
-	some rule in object.keys(verdicts)
-	verdicts[rule].yes == true
-	count(verdicts[rule].no) == 0
+# title: What those rules say that say yes and do not say no
+agreeing := [said |
+	some said in verdicts
+	said.yes == true
+	count(said.no) == 0
 ]
 
 default allow := false
@@ -86,7 +86,7 @@ default necessity_report := {}
 
 # METADATA
 # title: What was asked and what is left, for the person who decides; a release has no use for it
-necessity_report := cuts.report if facts.question == "assess"
+necessity_report := cuts.report if input.facts.question == "assess"
 
 default input_hash_echo := null
 

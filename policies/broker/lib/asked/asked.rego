@@ -5,12 +5,10 @@
 #   wanted; data classes then bring that type no more. Lists may repeat a name.
 package broker.lib.asked
 
-import data.broker.lib.facts
-
 # METADATA
 # title: The data classes named
 classes := [class |
-	some entry in facts.request.data
+	some entry in input.facts.request.data
 	class := entry.data_class
 ]
 
@@ -24,7 +22,7 @@ rows := [row |
 # METADATA
 # title: Entries that name a resource type
 entries := [entry |
-	some entry in facts.request.data
+	some entry in input.facts.request.data
 	entry.resource_type
 ]
 

@@ -1,6 +1,8 @@
 # METADATA
 # title: Facts
-# description: Short names for the parts of the input, and for the rows of the tables that the request names.
+# description: >-
+#   Short names for the parts of the input, and for the rows of the tables that the request names. The rules that ship read the parts as
+#   `input.facts`, since OPA finds the bodies that can hold by an index over plain references to the input and passes by the others.
 package broker.lib.facts
 
 # METADATA
@@ -31,12 +33,6 @@ recipient := input.facts.recipient
 # title: About whom
 patient := input.facts.patient
 
-default child := true
-
-# METADATA
-# title: Whether the patient counts as a child under 14, as does one whose age nobody knows
-child := false if patient.age in {"14_to_17", "adult"}
-
 # METADATA
 # title: What the consents in force say
 consent := input.facts.consent
@@ -49,23 +45,29 @@ workforce := input.facts.workforce
 # title: What was shown for a transfer abroad; null where nothing was
 residency := input.facts.residency
 
+default child := true
+
+# METADATA
+# title: Whether the patient counts as a child under 14, as does one whose age nobody knows
+child := false if input.facts.patient.age in {"14_to_17", "adult"}
+
 # METADATA
 # title: The row of the purpose; undefined for an unknown one
-purpose := data.broker.purposes[request.purpose]
+purpose := data.broker.purposes[input.facts.request.purpose]
 
 # METADATA
 # title: The row of the lawful basis; undefined for an unknown one
-basis := data.broker.lawful_bases[request.lawful_basis]
+basis := data.broker.lawful_bases[input.facts.request.lawful_basis]
 
 # METADATA
 # title: The name of the policy that holds for this recipient where no consent speaks; by its id, else its kind, else its relationship
 implied_id := object.get(
 	data.broker.implied_consent.organizations,
-	recipient.id,
+	input.facts.recipient.id,
 	object.get(
 		data.broker.implied_consent.kinds,
-		recipient.kind,
-		data.broker.implied_consent.relationships[recipient.relationship],
+		input.facts.recipient.kind,
+		data.broker.implied_consent.relationships[input.facts.recipient.relationship],
 	),
 )
 
@@ -75,7 +77,7 @@ implied_purposes := data.broker.implied_consent.policies[implied_id].purposes
 
 # METADATA
 # title: The name of the least-necessary profile that applies; undefined where there is none, and then nothing leaves
-profile_id := data.broker.profile_index[purpose.judged_as][recipient.kind][recipient.relationship]
+profile_id := data.broker.profile_index[purpose.judged_as][input.facts.recipient.kind][input.facts.recipient.relationship]
 
 # METADATA
 # title: The least-necessary profile
@@ -85,7 +87,7 @@ default lifting_grounds := false
 
 # METADATA
 # title: The patient's consent is a ground to ask for a sensitive class
-lifting_grounds if consent.base == "permit"
+lifting_grounds if input.facts.consent.base == "permit"
 
 # METADATA
 # title: A law that overrides a refusal is one, too, such as the duty to report

@@ -73,7 +73,7 @@ codes := [cut |
 periods := [cut |
 	some type in sort(kept)
 	data.broker.types[type].dated == true
-	plan.windows[facts.profile.types[type].window] != facts.request.period_from
+	plan.windows[facts.profile.types[type].window] != input.facts.request.period_from
 	cut := {"type": type, "item": "", "reason": "cut.period"}
 ]
 

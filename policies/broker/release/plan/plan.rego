@@ -12,16 +12,16 @@ import data.broker.lib.facts
 
 # METADATA
 # title: What may leave of each type, as far as the caller's scopes let it read; in an assessment nobody calls
-types := wanted if facts.question == "assess"
+types := wanted if input.facts.question == "assess"
 
 types := wanted if {
-	facts.question == "release"
-	"*" in facts.caller.types
+	input.facts.question == "release"
+	"*" in input.facts.caller.types
 }
 
-types := object.filter(wanted, facts.caller.types) if {
-	facts.question == "release"
-	every_type := "*" in facts.caller.types
+types := object.filter(wanted, input.facts.caller.types) if {
+	input.facts.question == "release"
+	every_type := "*" in input.facts.caller.types
 	every_type == false
 }
 
@@ -241,15 +241,15 @@ chosen_elements[type] := chosen if {
 # METADATA
 # title: Where the windows of time begin that the types refer to, and their common end; types without a clinical date lie in none
 windows := {
-	"standing": facts.request.period_from,
+	"standing": input.facts.request.period_from,
 	"recent": recent,
 	"latest": latest,
-	"end": facts.request.period_until,
+	"end": input.facts.request.period_until,
 }
 
 # METADATA
 # title: The first second of this day in UTC; look-backs are whole days, so that a plan stays the same for a day
-today := facts.at - (facts.at % 86400)
+today := input.facts.at - (input.facts.at % 86400)
 
 # METADATA
 # title: The beginning of the profile's look-back, for what is needed of recent years and for what is needed of the latest time only
@@ -260,42 +260,42 @@ look_back := {
 
 # METADATA
 # title: The later of the asked beginning and the look-back
-recent := look_back.recent if facts.request.period_from == null
+recent := look_back.recent if input.facts.request.period_from == null
 
 recent := look_back.recent if {
-	facts.request.period_from != null
-	facts.request.period_from <= look_back.recent
+	input.facts.request.period_from != null
+	input.facts.request.period_from <= look_back.recent
 }
 
-recent := facts.request.period_from if {
-	facts.request.period_from != null
-	facts.request.period_from > look_back.recent
+recent := input.facts.request.period_from if {
+	input.facts.request.period_from != null
+	input.facts.request.period_from > look_back.recent
 }
 
 # METADATA
 # title: The same for what is needed of the latest time only
-latest := look_back.latest if facts.request.period_from == null
+latest := look_back.latest if input.facts.request.period_from == null
 
 latest := look_back.latest if {
-	facts.request.period_from != null
-	facts.request.period_from <= look_back.latest
+	input.facts.request.period_from != null
+	input.facts.request.period_from <= look_back.latest
 }
 
-latest := facts.request.period_from if {
-	facts.request.period_from != null
-	facts.request.period_from > look_back.latest
+latest := input.facts.request.period_from if {
+	input.facts.request.period_from != null
+	input.facts.request.period_from > look_back.latest
 }
 
 # METADATA
 # title: Windows that begin after the asked end, so that nothing lies in them
-closed := [] if facts.request.period_until == null
+closed := [] if input.facts.request.period_until == null
 
 closed := [name |
 	some name in ["standing", "recent", "latest"]
 	windows[name] != null
-	windows[name] > facts.request.period_until
+	windows[name] > input.facts.request.period_until
 ] if {
-	facts.request.period_until != null
+	input.facts.request.period_until != null
 }
 
 # METADATA
@@ -357,7 +357,7 @@ consent := "overridden" if {
 
 # METADATA
 # title: Whether the basis needs a consent for this recipient
-asks_consent := facts.basis.consent_required[facts.recipient.relationship]
+asks_consent := facts.basis.consent_required[input.facts.recipient.relationship]
 
 # METADATA
 # title: What the recipient must do, with the days after which the data are deleted
@@ -390,12 +390,12 @@ retention_days := data.broker.minors.retention_days if {
 # METADATA
 # title: Days that were agreed, or else those of the profile or of what is lifted
 agreed_days := facts.profile.limits.retention_days if {
-	facts.request.retention_days == null
+	input.facts.request.retention_days == null
 	count(shorter) == 0
 }
 
 agreed_days := days if {
-	facts.request.retention_days == null
+	input.facts.request.retention_days == null
 	count(shorter) > 0
 	some days in shorter
 	longer := [other |
@@ -405,7 +405,7 @@ agreed_days := days if {
 	count(longer) == 0
 }
 
-agreed_days := facts.request.retention_days if facts.request.retention_days != null
+agreed_days := input.facts.request.retention_days if input.facts.request.retention_days != null
 
 # METADATA
 # title: How long what is lifted may be kept, where that is shorter than the profile says
@@ -417,21 +417,21 @@ shorter := {days |
 
 # METADATA
 # title: How many releases the grant allows, or else the profile; null for any number
-releases := facts.profile.limits.releases if facts.grant.releases_limit == null
+releases := facts.profile.limits.releases if input.facts.grant.releases_limit == null
 
-releases := facts.grant.releases_limit if {
-	facts.grant.releases_limit != null
+releases := input.facts.grant.releases_limit if {
+	input.facts.grant.releases_limit != null
 	facts.profile.limits.releases == null
 }
 
-releases := facts.grant.releases_limit if {
-	facts.grant.releases_limit != null
+releases := input.facts.grant.releases_limit if {
+	input.facts.grant.releases_limit != null
 	facts.profile.limits.releases != null
-	facts.grant.releases_limit <= facts.profile.limits.releases
+	input.facts.grant.releases_limit <= facts.profile.limits.releases
 }
 
 releases := facts.profile.limits.releases if {
-	facts.grant.releases_limit != null
+	input.facts.grant.releases_limit != null
 	facts.profile.limits.releases != null
-	facts.grant.releases_limit > facts.profile.limits.releases
+	input.facts.grant.releases_limit > facts.profile.limits.releases
 }

@@ -18,7 +18,7 @@ satisfied if facts.purpose.judged_as in facts.basis.purposes
 # title: There is no such lawful basis
 # custom:
 #   code: basis.unknown
-deny contains "basis.unknown" if object.get(data.broker.lawful_bases, facts.request.lawful_basis, null) == null
+deny contains "basis.unknown" if object.get(data.broker.lawful_bases, input.facts.request.lawful_basis, null) == null
 
 # METADATA
 # title: The lawful basis does not carry this purpose

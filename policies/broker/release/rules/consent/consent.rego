@@ -15,7 +15,7 @@ default satisfied := false
 # METADATA
 # title: The patient permits this use
 satisfied if {
-	facts.consent.base == "permit"
+	input.facts.consent.base == "permit"
 	unrefused
 	current
 }
@@ -23,8 +23,8 @@ satisfied if {
 # METADATA
 # title: The basis needs no consent, none refuses, and the policy implied for the recipient carries the purpose
 satisfied if {
-	facts.basis.consent_required[facts.recipient.relationship] == false
-	facts.consent.base == "silent"
+	facts.basis.consent_required[input.facts.recipient.relationship] == false
+	input.facts.consent.base == "silent"
 	facts.purpose.judged_as in facts.implied_purposes
 	unrefused
 	current
@@ -34,8 +34,8 @@ satisfied if {
 # title: The law overrides a refusal
 satisfied if {
 	facts.basis.overrides_refusal == true
-	facts.basis.consent_required[facts.recipient.relationship] == false
-	facts.consent.base in {"permit", "deny", "silent"}
+	facts.basis.consent_required[input.facts.recipient.relationship] == false
+	input.facts.consent.base in {"permit", "deny", "silent"}
 	current
 }
 
@@ -44,25 +44,25 @@ default unrefused := false
 # METADATA
 # title: No refusal covers this use, and every consent that speaks was understood
 unrefused if {
-	facts.consent.refused == false
-	facts.consent.unenforceable == false
+	input.facts.consent.refused == false
+	input.facts.consent.unenforceable == false
 }
 
 default current := false
 
 # METADATA
 # title: The registry's answer still holds at this moment
-current if facts.consent.valid_until == null
+current if input.facts.consent.valid_until == null
 
-current if facts.at <= facts.consent.valid_until
+current if input.facts.at <= input.facts.consent.valid_until
 
 # METADATA
 # title: No consent in force covers this use
 # custom:
 #   code: consent.missing
 deny contains "consent.missing" if {
-	facts.basis.consent_required[facts.recipient.relationship] == true
-	facts.consent.base == "silent"
+	facts.basis.consent_required[input.facts.recipient.relationship] == true
+	input.facts.consent.base == "silent"
 }
 
 # METADATA
@@ -70,9 +70,9 @@ deny contains "consent.missing" if {
 # custom:
 #   code: consent.opt-in
 deny contains "consent.opt-in" if {
-	facts.basis.consent_required[facts.recipient.relationship] == false
+	facts.basis.consent_required[input.facts.recipient.relationship] == false
 	facts.basis.overrides_refusal == false
-	facts.consent.base == "silent"
+	input.facts.consent.base == "silent"
 	carried := facts.purpose.judged_as in facts.implied_purposes
 	carried == false
 }
@@ -83,7 +83,7 @@ deny contains "consent.opt-in" if {
 #   code: consent.denied
 deny contains "consent.denied" if {
 	facts.basis.overrides_refusal == false
-	facts.consent.base == "deny"
+	input.facts.consent.base == "deny"
 }
 
 # METADATA
@@ -92,7 +92,7 @@ deny contains "consent.denied" if {
 #   code: consent.refused
 deny contains "consent.refused" if {
 	facts.basis.overrides_refusal == false
-	facts.consent.refused == true
+	input.facts.consent.refused == true
 }
 
 # METADATA
@@ -101,7 +101,7 @@ deny contains "consent.refused" if {
 #   code: consent.unenforceable
 deny contains "consent.unenforceable" if {
 	facts.basis.overrides_refusal == false
-	facts.consent.unenforceable == true
+	input.facts.consent.unenforceable == true
 }
 
 # METADATA
@@ -109,6 +109,6 @@ deny contains "consent.unenforceable" if {
 # custom:
 #   code: consent.out-of-date
 deny contains "consent.out-of-date" if {
-	facts.consent.valid_until != null
-	facts.consent.valid_until < facts.at
+	input.facts.consent.valid_until != null
+	input.facts.consent.valid_until < input.facts.at
 }

@@ -15,16 +15,16 @@ default satisfied := false
 # METADATA
 # title: A declared emergency may be assessed
 satisfied if {
-	facts.question == "assess"
+	input.facts.question == "assess"
 	declared
-	facts.grant.status in {"proposed", "active"}
-	facts.patient.match == "certain"
+	input.facts.grant.status in {"proposed", "active"}
+	input.facts.patient.match == "certain"
 }
 
 # METADATA
 # title: A release in a declared emergency stands on a short grant of its own
 satisfied if {
-	facts.question == "release"
+	input.facts.question == "release"
 	declared
 	grants.usable
 }
@@ -34,11 +34,11 @@ default declared := false
 # METADATA
 # title: Declared, urgent, justified, short, and for a purpose of emergencies
 declared if {
-	facts.request.emergency == true
-	facts.request.urgency == "emergency"
-	facts.request.justification == true
+	input.facts.request.emergency == true
+	input.facts.request.urgency == "emergency"
+	input.facts.request.justification == true
 	seconds > 0
-	facts.grant.valid_until - facts.grant.valid_from <= seconds
+	input.facts.grant.valid_until - input.facts.grant.valid_from <= seconds
 }
 
 # METADATA
@@ -55,13 +55,13 @@ deny contains "emergency.other-purpose" if seconds == 0
 # title: The request is not marked as an emergency
 # custom:
 #   code: emergency.not-urgent
-deny contains "emergency.not-urgent" if facts.request.urgency != "emergency"
+deny contains "emergency.not-urgent" if input.facts.request.urgency != "emergency"
 
 # METADATA
 # title: No justification was given
 # custom:
 #   code: emergency.no-justification
-deny contains "emergency.no-justification" if facts.request.justification == false
+deny contains "emergency.no-justification" if input.facts.request.justification == false
 
 # METADATA
 # title: Emergency access was opened for too long
@@ -69,7 +69,7 @@ deny contains "emergency.no-justification" if facts.request.justification == fal
 #   code: emergency.too-long
 deny contains "emergency.too-long" if {
 	seconds > 0
-	facts.grant.valid_until - facts.grant.valid_from > seconds
+	input.facts.grant.valid_until - input.facts.grant.valid_from > seconds
 }
 
 # METADATA
@@ -77,7 +77,7 @@ deny contains "emergency.too-long" if {
 # custom:
 #   code: emergency.not-live
 deny contains "emergency.not-live" if {
-	facts.question == "release"
+	input.facts.question == "release"
 	grants.usable == false
 }
 
@@ -85,4 +85,4 @@ deny contains "emergency.not-live" if {
 # title: It is not certain who the patient is
 # custom:
 #   code: emergency.patient-uncertain
-deny contains "emergency.patient-uncertain" if facts.patient.match != "certain"
+deny contains "emergency.patient-uncertain" if input.facts.patient.match != "certain"

@@ -6,7 +6,6 @@
 #   law: RS-5.3.2; PIPL 21, 23
 package broker.release.rules.grant
 
-import data.broker.lib.facts
 import data.broker.lib.grants
 
 default satisfied := false
@@ -14,17 +13,17 @@ default satisfied := false
 # METADATA
 # title: A proposal may be assessed
 satisfied if {
-	facts.question == "assess"
-	facts.grant.status in {"proposed", "active"}
-	facts.at <= facts.grant.valid_until
-	facts.patient.match == "certain"
+	input.facts.question == "assess"
+	input.facts.grant.status in {"proposed", "active"}
+	input.facts.at <= input.facts.grant.valid_until
+	input.facts.patient.match == "certain"
 }
 
 # METADATA
 # title: A release needs an approved grant that is usable now
 satisfied if {
-	facts.question == "release"
-	facts.grant.approved_by >= 1
+	input.facts.question == "release"
+	input.facts.grant.approved_by >= 1
 	grants.usable
 }
 
@@ -33,48 +32,48 @@ satisfied if {
 # custom:
 #   code: grant.not-approved
 deny contains "grant.not-approved" if {
-	facts.question == "release"
-	facts.grant.status == "proposed"
+	input.facts.question == "release"
+	input.facts.grant.status == "proposed"
 }
 
 deny contains "grant.not-approved" if {
-	facts.question == "release"
-	facts.grant.approved_by < 1
+	input.facts.question == "release"
+	input.facts.grant.approved_by < 1
 }
 
 # METADATA
 # title: The grant is suspended
 # custom:
 #   code: grant.suspended
-deny contains "grant.suspended" if facts.grant.status == "suspended"
+deny contains "grant.suspended" if input.facts.grant.status == "suspended"
 
 # METADATA
 # title: The grant was revoked
 # custom:
 #   code: grant.revoked
-deny contains "grant.revoked" if facts.grant.status == "revoked"
+deny contains "grant.revoked" if input.facts.grant.status == "revoked"
 
 # METADATA
 # title: The grant is closed
 # custom:
 #   code: grant.closed
-deny contains "grant.closed" if facts.grant.status == "closed"
+deny contains "grant.closed" if input.facts.grant.status == "closed"
 
 # METADATA
 # title: The grant's term is over
 # custom:
 #   code: grant.expired
-deny contains "grant.expired" if facts.grant.status == "expired"
+deny contains "grant.expired" if input.facts.grant.status == "expired"
 
-deny contains "grant.expired" if facts.grant.valid_until < facts.at
+deny contains "grant.expired" if input.facts.grant.valid_until < input.facts.at
 
 # METADATA
 # title: The grant's term has not begun
 # custom:
 #   code: grant.not-yet
 deny contains "grant.not-yet" if {
-	facts.question == "release"
-	facts.at < facts.grant.valid_from
+	input.facts.question == "release"
+	input.facts.at < input.facts.grant.valid_from
 }
 
 # METADATA
@@ -82,8 +81,8 @@ deny contains "grant.not-yet" if {
 # custom:
 #   code: grant.used-up
 deny contains "grant.used-up" if {
-	facts.grant.releases_limit != null
-	facts.grant.releases_used >= facts.grant.releases_limit
+	input.facts.grant.releases_limit != null
+	input.facts.grant.releases_used >= input.facts.grant.releases_limit
 }
 
 # METADATA
@@ -91,23 +90,23 @@ deny contains "grant.used-up" if {
 # custom:
 #   code: grant.other-patient
 deny contains "grant.other-patient" if {
-	facts.question == "release"
-	facts.patient.in_grant == false
+	input.facts.question == "release"
+	input.facts.patient.in_grant == false
 }
 
 # METADATA
 # title: It is not certain who the patient is
 # custom:
 #   code: grant.patient-uncertain
-deny contains "grant.patient-uncertain" if facts.patient.match != "certain"
+deny contains "grant.patient-uncertain" if input.facts.patient.match != "certain"
 
 # METADATA
 # title: The caller is suspended
 # custom:
 #   code: grant.caller-suspended
 deny contains "grant.caller-suspended" if {
-	facts.question == "release"
-	facts.caller.status == "suspended"
+	input.facts.question == "release"
+	input.facts.caller.status == "suspended"
 }
 
 # METADATA
@@ -115,6 +114,6 @@ deny contains "grant.caller-suspended" if {
 # custom:
 #   code: grant.other-token
 deny contains "grant.other-token" if {
-	facts.question == "release"
-	facts.caller.token_grant != facts.grant.id
+	input.facts.question == "release"
+	input.facts.caller.token_grant != input.facts.grant.id
 }

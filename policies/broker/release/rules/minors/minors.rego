@@ -17,7 +17,7 @@ default satisfied := false
 # METADATA
 # title: Nothing rests on a consent
 satisfied if {
-	facts.basis.consent_required[facts.recipient.relationship] == false
+	facts.basis.consent_required[input.facts.recipient.relationship] == false
 	lifted_by_consent == false
 }
 
@@ -33,7 +33,7 @@ satisfied if {
 satisfied if {
 	facts.child
 	by_guardian
-	"sensitive" in facts.consent.separate
+	"sensitive" in input.facts.consent.separate
 }
 
 default lifted_by_consent := true
@@ -41,7 +41,7 @@ default lifted_by_consent := true
 # METADATA
 # title: A sensitive class that is asked would go on the patient's word
 lifted_by_consent := false if {
-	count(facts.request.data) > 0
+	count(input.facts.request.data) > 0
 	count(asked.lifts) == 0
 }
 
@@ -51,7 +51,7 @@ default rests := false
 
 # METADATA
 # title: The release rests on a consent, in whole or for a sensitive class
-rests if facts.basis.consent_required[facts.recipient.relationship] == true
+rests if facts.basis.consent_required[input.facts.recipient.relationship] == true
 
 rests if {
 	facts.basis.overrides_refusal == false
@@ -63,14 +63,14 @@ default by_guardian := false
 # METADATA
 # title: Each consent that permits something was given by a parent or guardian, alone or with the patient
 by_guardian if {
-	count(facts.consent.givers) > 0
+	count(input.facts.consent.givers) > 0
 	count(others) == 0
 }
 
 # METADATA
 # title: Givers who can't answer for a child
 others := [giver |
-	some giver in facts.consent.givers
+	some giver in input.facts.consent.givers
 	answers := giver in {"both", "guardian", "guardian-no-capacity"}
 	answers == false
 ]
@@ -78,7 +78,7 @@ others := [giver |
 # METADATA
 # title: Consents that a guardian gave for a child alone
 ended := [giver |
-	some giver in facts.consent.givers
+	some giver in input.facts.consent.givers
 	giver == "guardian"
 ]
 
@@ -87,7 +87,7 @@ ended := [giver |
 # custom:
 #   code: minors.guardian-needed
 deny contains "minors.guardian-needed" if {
-	facts.patient.age == "under_14"
+	input.facts.patient.age == "under_14"
 	rests
 	by_guardian == false
 }
@@ -97,7 +97,7 @@ deny contains "minors.guardian-needed" if {
 # custom:
 #   code: minors.age-unknown
 deny contains "minors.age-unknown" if {
-	facts.patient.age == "unknown"
+	input.facts.patient.age == "unknown"
 	rests
 	by_guardian == false
 }
@@ -110,7 +110,7 @@ deny contains "minors.not-separate" if {
 	facts.child
 	rests
 	by_guardian
-	separately := "sensitive" in facts.consent.separate
+	separately := "sensitive" in input.facts.consent.separate
 	separately == false
 }
 

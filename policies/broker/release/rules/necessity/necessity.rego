@@ -17,7 +17,7 @@ default satisfied := false
 satisfied if {
 	count(asked.rows) == count(asked.classes)
 	count(plan.types) > 0
-	facts.request.channel in facts.profile.channels
+	input.facts.request.channel in facts.profile.channels
 	retention_fits
 }
 
@@ -25,15 +25,18 @@ default retention_fits := false
 
 # METADATA
 # title: Kept no longer than the profile allows; unsaid means the profile's own limit
-retention_fits if facts.request.retention_days == null
+retention_fits if input.facts.request.retention_days == null
 
-retention_fits if facts.request.retention_days <= facts.profile.limits.retention_days
+retention_fits if {
+	input.facts.request.retention_days != null
+	input.facts.request.retention_days <= facts.profile.limits.retention_days
+}
 
 # METADATA
 # title: Nothing was asked
 # custom:
 #   code: necessity.nothing-asked
-deny contains "necessity.nothing-asked" if count(facts.request.data) == 0
+deny contains "necessity.nothing-asked" if count(input.facts.request.data) == 0
 
 # METADATA
 # title: A data class is not in the catalogue
@@ -47,7 +50,7 @@ deny contains "necessity.unknown-class" if count(asked.rows) < count(asked.class
 #   code: necessity.nothing-left
 deny contains "necessity.nothing-left" if {
 	facts.has_profile
-	count(facts.request.data) > 0
+	count(input.facts.request.data) > 0
 	count(plan.types) == 0
 }
 
@@ -56,8 +59,8 @@ deny contains "necessity.nothing-left" if {
 # custom:
 #   code: necessity.retention
 deny contains "necessity.retention" if {
-	facts.request.retention_days != null
-	facts.request.retention_days > facts.profile.limits.retention_days
+	input.facts.request.retention_days != null
+	input.facts.request.retention_days > facts.profile.limits.retention_days
 }
 
 # METADATA
@@ -65,6 +68,6 @@ deny contains "necessity.retention" if {
 # custom:
 #   code: necessity.channel
 deny contains "necessity.channel" if {
-	open := facts.request.channel in facts.profile.channels
+	open := input.facts.request.channel in facts.profile.channels
 	open == false
 }

@@ -13,7 +13,7 @@ default satisfied := false
 # METADATA
 # title: An assessment judges the purpose alone
 satisfied if {
-	facts.question == "assess"
+	input.facts.question == "assess"
 	facts.has_profile
 	emergency_agrees
 }
@@ -21,8 +21,8 @@ satisfied if {
 # METADATA
 # title: In a release the token's purpose is the approved one
 satisfied if {
-	facts.question == "release"
-	facts.caller.token_purpose == facts.request.purpose
+	input.facts.question == "release"
+	input.facts.caller.token_purpose == input.facts.request.purpose
 	facts.has_profile
 	emergency_agrees
 }
@@ -31,7 +31,7 @@ default emergency_agrees := false
 
 # METADATA
 # title: An emergency is declared, or the purpose is not one of emergencies
-emergency_agrees if facts.request.emergency == true
+emergency_agrees if input.facts.request.emergency == true
 
 emergency_agrees if facts.purpose.emergency_seconds == 0
 
@@ -39,7 +39,7 @@ emergency_agrees if facts.purpose.emergency_seconds == 0
 # title: There is no such purpose
 # custom:
 #   code: purpose.unknown
-deny contains "purpose.unknown" if object.get(data.broker.purposes, facts.request.purpose, null) == null
+deny contains "purpose.unknown" if object.get(data.broker.purposes, input.facts.request.purpose, null) == null
 
 # METADATA
 # title: Nothing is shared for this purpose
@@ -61,8 +61,8 @@ deny contains "purpose.not-for-recipient" if {
 # custom:
 #   code: purpose.other-token
 deny contains "purpose.other-token" if {
-	facts.question == "release"
-	facts.caller.token_purpose != facts.request.purpose
+	input.facts.question == "release"
+	input.facts.caller.token_purpose != input.facts.request.purpose
 }
 
 # METADATA
@@ -70,6 +70,6 @@ deny contains "purpose.other-token" if {
 # custom:
 #   code: purpose.emergency-not-declared
 deny contains "purpose.emergency-not-declared" if {
-	facts.request.emergency == false
+	input.facts.request.emergency == false
 	facts.purpose.emergency_seconds > 0
 }

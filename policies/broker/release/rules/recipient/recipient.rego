@@ -7,14 +7,12 @@
 #   law: PIPL 21, 23; 网络数据安全管理条例 12
 package broker.release.rules.recipient
 
-import data.broker.lib.facts
-
 default satisfied := false
 
 # METADATA
 # title: A part of this hospital
 satisfied if {
-	facts.recipient.relationship == "internal"
+	input.facts.recipient.relationship == "internal"
 	sound
 	calls_itself
 }
@@ -22,9 +20,9 @@ satisfied if {
 # METADATA
 # title: Another institution, under an agreement in force
 satisfied if {
-	facts.recipient.relationship == "external"
-	facts.recipient.agreement_until != null
-	facts.at <= facts.recipient.agreement_until
+	input.facts.recipient.relationship == "external"
+	input.facts.recipient.agreement_until != null
+	input.facts.at <= input.facts.recipient.agreement_until
 	key_where_needed
 	sound
 	calls_itself
@@ -35,7 +33,7 @@ default sound := false
 # METADATA
 # title: Recipient and requester are active
 sound if {
-	facts.recipient.status == "active"
+	input.facts.recipient.status == "active"
 	input.facts.requester.active == true
 }
 
@@ -43,31 +41,31 @@ default key_where_needed := false
 
 # METADATA
 # title: A key is registered before anything is released; an assessment does not wait for it
-key_where_needed if facts.question == "assess"
+key_where_needed if input.facts.question == "assess"
 
-key_where_needed if facts.recipient.key_registered == true
+key_where_needed if input.facts.recipient.key_registered == true
 
 default calls_itself := false
 
 # METADATA
 # title: The caller belongs to the recipient; in an assessment nobody calls
-calls_itself if facts.question == "assess"
+calls_itself if input.facts.question == "assess"
 
-calls_itself if facts.caller.organization == facts.recipient.id
+calls_itself if input.facts.caller.organization == input.facts.recipient.id
 
 # METADATA
 # title: The recipient is suspended
 # custom:
 #   code: recipient.suspended
-deny contains "recipient.suspended" if facts.recipient.status != "active"
+deny contains "recipient.suspended" if input.facts.recipient.status != "active"
 
 # METADATA
 # title: There is no data-sharing agreement with the recipient
 # custom:
 #   code: recipient.no-agreement
 deny contains "recipient.no-agreement" if {
-	facts.recipient.relationship == "external"
-	facts.recipient.agreement_until == null
+	input.facts.recipient.relationship == "external"
+	input.facts.recipient.agreement_until == null
 }
 
 # METADATA
@@ -75,9 +73,9 @@ deny contains "recipient.no-agreement" if {
 # custom:
 #   code: recipient.agreement-over
 deny contains "recipient.agreement-over" if {
-	facts.recipient.relationship == "external"
-	facts.recipient.agreement_until != null
-	facts.recipient.agreement_until < facts.at
+	input.facts.recipient.relationship == "external"
+	input.facts.recipient.agreement_until != null
+	input.facts.recipient.agreement_until < input.facts.at
 }
 
 # METADATA
@@ -85,9 +83,9 @@ deny contains "recipient.agreement-over" if {
 # custom:
 #   code: recipient.no-key
 deny contains "recipient.no-key" if {
-	facts.question == "release"
-	facts.recipient.relationship == "external"
-	facts.recipient.key_registered == false
+	input.facts.question == "release"
+	input.facts.recipient.relationship == "external"
+	input.facts.recipient.key_registered == false
 }
 
 # METADATA
@@ -95,8 +93,8 @@ deny contains "recipient.no-key" if {
 # custom:
 #   code: recipient.other-caller
 deny contains "recipient.other-caller" if {
-	facts.question == "release"
-	facts.caller.organization != facts.recipient.id
+	input.facts.question == "release"
+	input.facts.caller.organization != input.facts.recipient.id
 }
 
 # METADATA

@@ -16,13 +16,13 @@ default satisfied := false
 
 # METADATA
 # title: The recipient is in the mainland
-satisfied if facts.recipient.jurisdiction == "CN"
+satisfied if input.facts.recipient.jurisdiction == "CN"
 
 # METADATA
 # title: A transfer abroad with everything that the law asks of it
 satisfied if {
 	facts.profile.abroad == true
-	facts.residency.impact_assessed == true
+	input.facts.residency.impact_assessed == true
 	route_carries
 	route_in_force
 	covers_purpose
@@ -36,7 +36,7 @@ satisfied if {
 
 # METADATA
 # title: The legal route, as the table has it; undefined for none and for an unknown one
-route := data.broker.transfer_routes[facts.residency.route]
+route := data.broker.transfer_routes[input.facts.residency.route]
 
 default route_carries := false
 
@@ -49,29 +49,31 @@ default route_in_force := false
 # METADATA
 # title: The route is in force at this moment
 route_in_force if {
-	facts.residency.route_from <= facts.at
-	facts.residency.route_until == null
+	input.facts.residency.route_from != null
+	input.facts.residency.route_from <= input.facts.at
+	input.facts.residency.route_until == null
 }
 
 route_in_force if {
-	facts.residency.route_from <= facts.at
-	facts.at <= facts.residency.route_until
+	input.facts.residency.route_from != null
+	input.facts.residency.route_from <= input.facts.at
+	input.facts.at <= input.facts.residency.route_until
 }
 
 default covers_purpose := false
 
 # METADATA
 # title: The register names the purpose, itself or as it is judged
-covers_purpose if facts.request.purpose in facts.residency.purposes
+covers_purpose if input.facts.request.purpose in input.facts.residency.purposes
 
-covers_purpose if facts.purpose.judged_as in facts.residency.purposes
+covers_purpose if facts.purpose.judged_as in input.facts.residency.purposes
 
 default covers_data := false
 
 # METADATA
 # title: The register names every class that is asked, and a class with every type that is asked by name
 covers_data if {
-	count(facts.request.data) > 0
+	count(input.facts.request.data) > 0
 	count(other_classes) == 0
 	count(other_types) == 0
 }
@@ -80,7 +82,7 @@ covers_data if {
 # title: Classes asked that the register does not name
 other_classes := [class |
 	some class in asked.classes
-	named := class in facts.residency.classes
+	named := class in input.facts.residency.classes
 	named == false
 ]
 
@@ -95,7 +97,7 @@ other_types := [type |
 # METADATA
 # title: Types that the classes of the register bring whole
 brought_types := {type |
-	some class in facts.residency.classes
+	some class in input.facts.residency.classes
 	some type in data.broker.data_classes[class].types
 }
 
@@ -104,11 +106,11 @@ default covers_persons := false
 # METADATA
 # title: No more people than the route is for
 covers_persons if {
-	facts.residency.route != null
-	facts.residency.persons_limit == null
+	input.facts.residency.route != null
+	input.facts.residency.persons_limit == null
 }
 
-covers_persons if facts.residency.persons <= facts.residency.persons_limit
+covers_persons if input.facts.residency.persons <= input.facts.residency.persons_limit
 
 default localised := true
 
@@ -122,7 +124,7 @@ default consented := false
 
 # METADATA
 # title: The person agreed to the transfer separately, or the route needs no such consent
-consented if facts.residency.separate_consent == true
+consented if input.facts.residency.separate_consent == true
 
 consented if route.separate_consent == false
 
@@ -130,9 +132,9 @@ default no_foreign_authority := false
 
 # METADATA
 # title: The recipient is no foreign court or police, or the competent authority approved
-no_foreign_authority if facts.residency.foreign_authority == false
+no_foreign_authority if input.facts.residency.foreign_authority == false
 
-no_foreign_authority if facts.residency.authority_approved == true
+no_foreign_authority if input.facts.residency.authority_approved == true
 
 default no_genetics := false
 
@@ -148,7 +150,7 @@ default abroad := false
 
 # METADATA
 # title: The recipient is outside of the mainland
-abroad if facts.recipient.jurisdiction != "CN"
+abroad if input.facts.recipient.jurisdiction != "CN"
 
 # METADATA
 # title: The purpose needs no transfer abroad
@@ -165,12 +167,17 @@ deny contains "residency.not-necessary" if {
 #   code: residency.no-route
 deny contains "residency.no-route" if {
 	abroad
-	facts.residency == null
+	input.facts.residency == null
 }
 
 deny contains "residency.no-route" if {
 	abroad
-	facts.residency.route == null
+	input.facts.residency.route == null
+}
+
+deny contains "residency.no-route" if {
+	abroad
+	input.facts.residency.route_from == null
 }
 
 # METADATA
@@ -179,7 +186,7 @@ deny contains "residency.no-route" if {
 #   code: residency.other-route
 deny contains "residency.other-route" if {
 	abroad
-	facts.residency.route != null
+	input.facts.residency.route != null
 	route_carries == false
 }
 
@@ -189,8 +196,8 @@ deny contains "residency.other-route" if {
 #   code: residency.route-over
 deny contains "residency.route-over" if {
 	abroad
-	facts.residency.route_until != null
-	facts.residency.route_until < facts.at
+	input.facts.residency.route_until != null
+	input.facts.residency.route_until < input.facts.at
 }
 
 # METADATA
@@ -199,8 +206,8 @@ deny contains "residency.route-over" if {
 #   code: residency.route-not-begun
 deny contains "residency.route-not-begun" if {
 	abroad
-	facts.residency.route != null
-	facts.at < facts.residency.route_from
+	input.facts.residency.route != null
+	input.facts.at < input.facts.residency.route_from
 }
 
 # METADATA
@@ -209,7 +216,7 @@ deny contains "residency.route-not-begun" if {
 #   code: residency.other-purpose
 deny contains "residency.other-purpose" if {
 	abroad
-	facts.residency.route != null
+	input.facts.residency.route != null
 	covers_purpose == false
 }
 
@@ -219,7 +226,7 @@ deny contains "residency.other-purpose" if {
 #   code: residency.other-data
 deny contains "residency.other-data" if {
 	abroad
-	facts.residency.route != null
+	input.facts.residency.route != null
 	covers_data == false
 }
 
@@ -229,7 +236,7 @@ deny contains "residency.other-data" if {
 #   code: residency.too-many
 deny contains "residency.too-many" if {
 	abroad
-	facts.residency.route != null
+	input.facts.residency.route != null
 	covers_persons == false
 }
 
@@ -239,7 +246,7 @@ deny contains "residency.too-many" if {
 #   code: residency.localised
 deny contains "residency.localised" if {
 	abroad
-	facts.residency.route != null
+	input.facts.residency.route != null
 	localised
 }
 
@@ -249,7 +256,7 @@ deny contains "residency.localised" if {
 #   code: residency.not-assessed
 deny contains "residency.not-assessed" if {
 	abroad
-	facts.residency.impact_assessed == false
+	input.facts.residency.impact_assessed == false
 }
 
 # METADATA
@@ -258,7 +265,7 @@ deny contains "residency.not-assessed" if {
 #   code: residency.no-separate-consent
 deny contains "residency.no-separate-consent" if {
 	abroad
-	facts.residency.separate_consent == false
+	input.facts.residency.separate_consent == false
 	consented == false
 }
 
@@ -268,8 +275,8 @@ deny contains "residency.no-separate-consent" if {
 #   code: residency.foreign-authority
 deny contains "residency.foreign-authority" if {
 	abroad
-	facts.residency.foreign_authority == true
-	facts.residency.authority_approved == false
+	input.facts.residency.foreign_authority == true
+	input.facts.residency.authority_approved == false
 }
 
 # METADATA

@@ -56,6 +56,25 @@ test_a_route_that_has_not_begun if {
 	not residency.satisfied with input as away({"route_from": examples.now + 1, "route_until": null})
 }
 
+test_a_route_of_which_nobody_knows_since_when if {
+	not residency.satisfied with input as away({"route_from": null})
+	residency.deny == {"residency.no-route"} with input as away({"route_from": null})
+	not residency.satisfied with input as away({"route_from": null, "route_until": null})
+}
+
+# An insurer abroad asks about coverage, which is judged as payment.
+paying(purposes) := examples.release({
+	"/recipient/jurisdiction": "HK",
+	"/request/purpose": "COVERAGE",
+	"/residency": object.union(shown, {"purposes": purposes}),
+})
+
+test_a_route_for_the_purpose_as_it_is_judged if {
+	residency.covers_purpose with input as paying(["HPAYMT"])
+	residency.covers_purpose with input as paying(["COVERAGE"])
+	residency.covers_purpose == false with input as paying(["HRESCH"])
+}
+
 test_a_route_for_another_purpose if {
 	not residency.satisfied with input as away({"purposes": ["HRESCH"]})
 	residency.deny == {"residency.other-purpose"} with input as away({"purposes": ["HRESCH"]})

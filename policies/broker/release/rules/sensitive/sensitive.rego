@@ -16,7 +16,7 @@ default satisfied := false
 # METADATA
 # title: Nothing sensitive is asked
 satisfied if {
-	count(facts.request.data) > 0
+	count(input.facts.request.data) > 0
 	count(asked.lifts) == 0
 }
 
@@ -44,8 +44,8 @@ fitting := {category |
 	some category in asked.lifts
 	pack := packs[category]
 	facts.purpose.judged_as in pack.purposes
-	facts.recipient.kind in pack.kinds
-	facts.request.channel in pack.channels
+	input.facts.recipient.kind in pack.kinds
+	input.facts.request.channel in pack.channels
 	enough_approvals[category]
 	short_enough[category]
 }
@@ -54,24 +54,24 @@ fitting := {category |
 # title: Categories that enough people approved; an assessment does not wait for them
 enough_approvals contains category if {
 	some category in object.keys(packs)
-	facts.question == "assess"
+	input.facts.question == "assess"
 }
 
 enough_approvals contains category if {
 	some category in object.keys(packs)
-	facts.grant.approved_by >= packs[category].approvals
+	input.facts.grant.approved_by >= packs[category].approvals
 }
 
 # METADATA
 # title: Categories that would not be kept longer than they may; unsaid means as long as they may
 short_enough contains category if {
 	some category in object.keys(packs)
-	facts.request.retention_days == null
+	input.facts.request.retention_days == null
 }
 
 short_enough contains category if {
 	some category in object.keys(packs)
-	facts.request.retention_days <= packs[category].retention_days
+	input.facts.request.retention_days <= packs[category].retention_days
 }
 
 # METADATA
@@ -114,7 +114,7 @@ deny contains "sensitive.purpose" if {
 #   code: sensitive.recipient
 deny contains "sensitive.recipient" if {
 	some category in object.keys(packs)
-	fits := facts.recipient.kind in packs[category].kinds
+	fits := input.facts.recipient.kind in packs[category].kinds
 	fits == false
 }
 
@@ -124,7 +124,7 @@ deny contains "sensitive.recipient" if {
 #   code: sensitive.channel
 deny contains "sensitive.channel" if {
 	some category in object.keys(packs)
-	fits := facts.request.channel in packs[category].channels
+	fits := input.facts.request.channel in packs[category].channels
 	fits == false
 }
 
@@ -134,8 +134,8 @@ deny contains "sensitive.channel" if {
 #   code: sensitive.approvals
 deny contains "sensitive.approvals" if {
 	some category in object.keys(packs)
-	facts.question == "release"
-	facts.grant.approved_by < packs[category].approvals
+	input.facts.question == "release"
+	input.facts.grant.approved_by < packs[category].approvals
 }
 
 # METADATA
@@ -144,6 +144,6 @@ deny contains "sensitive.approvals" if {
 #   code: sensitive.retention
 deny contains "sensitive.retention" if {
 	some category in object.keys(packs)
-	facts.request.retention_days != null
-	facts.request.retention_days > packs[category].retention_days
+	input.facts.request.retention_days != null
+	input.facts.request.retention_days > packs[category].retention_days
 }

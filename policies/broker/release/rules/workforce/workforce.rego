@@ -14,7 +14,7 @@ default satisfied := false
 # METADATA
 # title: The profile requires nothing, and no register was asked
 satisfied if {
-	facts.workforce == null
+	input.facts.workforce == null
 	count(facts.profile.workforce) == 0
 }
 
@@ -27,20 +27,20 @@ satisfied if {
 
 # METADATA
 # title: What the profile requires and what the registers demand; undefined where no register was asked
-required := array.concat(facts.profile.workforce, facts.workforce.required)
+required := array.concat(facts.profile.workforce, input.facts.workforce.required)
 
 # METADATA
 # title: What of it is held
 held := [code |
 	some code in required
-	code in facts.workforce.held
+	code in input.facts.workforce.held
 ]
 
 # METADATA
 # title: What of it has expired
 expired := [code |
 	some code in required
-	code in facts.workforce.expired
+	code in input.facts.workforce.expired
 ]
 
 # METADATA
@@ -48,7 +48,7 @@ expired := [code |
 # custom:
 #   code: workforce.unknown
 deny contains "workforce.unknown" if {
-	facts.workforce == null
+	input.facts.workforce == null
 	count(facts.profile.workforce) > 0
 }
 
@@ -64,8 +64,8 @@ deny contains "workforce.expired" if count(expired) > 0
 #   code: workforce.missing
 deny contains "workforce.missing" if {
 	some code in required
-	now := code in facts.workforce.held
+	now := code in input.facts.workforce.held
 	now == false
-	once := code in facts.workforce.expired
+	once := code in input.facts.workforce.expired
 	once == false
 }
