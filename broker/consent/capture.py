@@ -108,7 +108,7 @@ def notice(session: Session, name: str, version: int) -> Notice:
 def shown(session: Session, settings: Settings, template: Notice, scope: Scope, retention_days: int, wording: Wording, language: str) -> notices.Text:
     """The notice as a patient is shown it for this recipient, purpose and data. Raises identity's UnknownOrganization."""
     hospital, recipient = (
-        next((one for one in identity.organizations(session) if one.id == settings.hospital), None),
+        identity.Directory(session).get(settings.hospital),
         identity.organization(session, scope.recipient),
     )
     english = language == "en"

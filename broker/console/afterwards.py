@@ -102,12 +102,6 @@ def actor_name(session: Session, spoken: str, actor: str | None) -> str:
     return said(spoken, {"system": N_("the clock"), "patient": N_("the patient")}.get(kind, "")) or kind or "–"
 
 
-def staff(session: Session) -> list[tuple[str, str]]:
-    """Who may own a task: people of the hospital itself, by name."""
-    inside = {one.id for one in identity.organizations(session) if one.relationship == "internal"}
-    return [(str(one.id), one.name) for one in identity.people(session) if one.status == "active" and one.organization_id in inside]
-
-
 def listed(request: Request, pages: Pages, titles: Sequence[str], rows: Sequence[Sequence[Cell]], filters: Sequence[Filter] = ()) -> Table:
     """A list of which all rows are at hand, cut into pages."""
     spoken, ask = pages.language(request), Ask.of(request)

@@ -15,16 +15,15 @@ from sqlmodel import Session
 from broker import clock
 from broker.applications import service as applications
 from broker.applications.schemas import ApplicationIn
-from broker.console import words
+from broker.console import pickers, words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, PostedFile, SignedIn, Visitor
 from broker.console.opinions import Opinion, opinion
-from broker.console.pages import Pages, named, text, to
+from broker.console.pages import Pages, filled, text, to
 from broker.console.problems import of_validation
 from broker.console.tables import Ask
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Malformed
-from broker.identity import service as identity
 
 #: Resident identity number (GB 11643), as an OID.
 RESIDENT_NUMBER = "urn:oid:2.16.156.10011.1.3"
@@ -53,7 +52,6 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def page(request: Request, who: Visitor, session: Session, form: dict[str, Any], *, ref: str = "", version: int = 0,
              error: BrokerError | None = None, outlook: Opinion | None = None, returned: str = "", like: str = "") -> Response:  # fmt: skip
         spoken = pages.language(request)
-        known = {row.id: row for row in identity.organizations(session)}
         mine = applications.recipients(session, who.caller.person_id)
         chosen = {item["data_class"] for item in form.get("data") or () if item.get("data_class")}
         return pages.show(
@@ -70,7 +68,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             classes=_classes(desk, spoken),
             purposes=_purposes(desk, spoken),
             bases=[(code, text(name, spoken)) for code, name in desk.lawful_bases.items()],
-            recipients=[(one, named(known.get(one), spoken)) for one in mine],
+            recipients=pickers.among(session, spoken, mine).picker(filled(request), "recipient"),
             systems=(RESIDENT_NUMBER, desk.settings.record_number_system),
             attachments=form.get("attachments") or [],
             kinds=[(code, words.word(spoken, "attachment", code)) for code in words.ATTACHMENT],
@@ -81,6 +79,11 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             like=like,
             earlier=[] if ref or error else earlier(session, who, spoken),
         )  # fmt: skip
+
+    def chosen(session: Session, who: Visitor, form: Form) -> dict[str, str]:
+        """The recipient as it was chosen or typed. Raises ChooseOne."""
+        recipient = pickers.among(session, "zh", applications.recipients(session, who.caller.person_id)).read(form, "recipient")
+        return {"recipient": recipient} if recipient else {}
 
     def earlier(session: Session, who: Visitor, spoken: str) -> list[tuple[str, str]]:
         """One's own last applications that were approved: what is asked for every week need not be ticked every week."""
@@ -109,6 +112,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         given = _given(form)
         try:
             with session.begin_nested():
+                given |= chosen(session, who, form)
                 checked = _checked(given, pages.language(request))
                 application = applications.draft(session, desk.keys, who.caller.person_id, checked)
         except BrokerError as error:
@@ -134,6 +138,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         given, version = _given(form), _version(form)
         try:
             with session.begin_nested():
+                given |= chosen(session, who, form)
                 checked = _checked(given, pages.language(request))
                 application = applications.update(session, desk.keys, who.caller.person_id, ref, checked, if_match=version, whole=True)
         except BrokerError as error:

@@ -12,15 +12,14 @@ from sqlmodel import Session
 from broker import clock
 from broker.consent import service as consent
 from broker.consent.models import Notice
-from broker.console import language, vocabulary
+from broker.console import language, pickers, vocabulary
 from broker.console.applying import FIRST_PURPOSES, RESIDENT_NUMBER
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, PostedFile, Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, text, to
+from broker.console.pages import Pages, filled, text, to
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
-from broker.identity import service as identity
 from broker.identity.access import Action
 
 Asker = Annotated[Visitor, Depends(require(Action.CONSENT_WRITE))]
@@ -63,7 +62,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             if one.retired_at is None:
                 newest.setdefault(one.name, one)
         return {
-            "recipients": [(row.id, named(row, spoken)) for row in identity.organizations(session) if row.status == "active"],
+            "recipients": pickers.organizations(session, spoken).picker(filled(request), "recipient"),
             "purposes": [(code, text(desk.purposes[code], spoken)) for code in codes],
             "methods": [(code, said(spoken, words)) for code, words in METHODS.items()],
             "classes": [(code, text(one.name, spoken)) for code, one in desk.catalogue.classes.items() if code.startswith("clinical.")],
@@ -82,7 +81,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def notice(request: Request, form: Posted, who: Asker, session: SessionDep) -> Response:
         del who
         try:
-            return _notice(request, session, form)
+            return _notice(request, session, pickers.organizations(session, pages.language(request)).settled(form, "recipient"))
         except BrokerError as error:
             return pages.show(request, "asking.html", status=error.status, error=error, **choices(request, session))
 

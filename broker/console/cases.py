@@ -69,7 +69,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def shown(request: Request, number: str, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
         row = violations.look(session, who.caller, number)
-        known = {one.id: one for one in identity.organizations(session)}
+        known = identity.Directory(session)
         state = CaseState(row.status)
         accused = violations.is_accused(session, who.caller, row)
         offers = {action for at, action in CASE_MOVES if at is state}

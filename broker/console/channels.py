@@ -8,10 +8,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
+from broker.console import pickers
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
-from broker.console.pages import Pages, named, to
-from broker.console.tables import Ask
+from broker.console.language import N_, said
+from broker.console.pages import Pages, to
+from broker.console.tables import Ask, Filter
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Invalid, Problem
 from broker.identity import service as identity
@@ -26,21 +28,27 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The page, adding and removing."""
     router = APIRouter()
 
+    def whose(request: Request, session: Session) -> tuple[Filter, str]:
+        """Whose messages may be looked at, and whose are."""
+        spoken = pages.language(request)
+        return pickers.organizations(session, spoken, identity.ANY).filter(Ask.of(request), "organization", said(spoken, N_("Whose messages")))
+
     def show(
         request: Request, who: Visitor, session: Session, organization: str, error: BrokerError | None = None, secret: str | None = None
     ) -> Response:
-        spoken = pages.language(request)
         recipient = _recipient(session, who, organization)
-        places = identity.organizations(session) if who.caller.may(Action.ORGANIZATION_WRITE) else []
+        places, _ = whose(request, session)
         return pages.show(
             request, "channels.html", status=error.status if error else 200, error=error, organization=organization,
-            rows=notifications.channels(session, desk.keys, recipient), places=[(row.id, named(row, spoken)) for row in places], secret=secret,
+            rows=notifications.channels(session, desk.keys, recipient),
+            places=places if who.caller.may(Action.ORGANIZATION_WRITE) else None, secret=secret,
             mail=desk.settings.smtp_host is not None,
         )  # fmt: skip
 
     @router.get("/console/channels")
     def page(request: Request, who: SignedIn, session: SessionDep) -> Response:
-        return show(request, who, session, Ask.of(request).text("organization"))
+        _, chosen = whose(request, session)
+        return show(request, who, session, "" if chosen == pickers.NOBODY else chosen)
 
     @router.post("/console/channels")
     def add(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:

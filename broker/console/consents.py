@@ -14,13 +14,13 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.consent import service as consent
-from broker.console import language, vocabulary
+from broker.console import language, pickers, vocabulary
 from broker.console.applying import FIRST_PURPOSES, RESIDENT_NUMBER
 from broker.console.asking import SEPARATE
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import HEADERS, Pages, named, text, to
+from broker.console.pages import HEADERS, Names, Pages, text, to
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Invalid, Problem
 from broker.fhir.parse import read_json
@@ -54,7 +54,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         codes = [*(code for code in FIRST_PURPOSES if code in desk.purposes), *(code for code in desk.purposes if code not in FIRST_PURPOSES)]
         kept = ("system", "number", "recipient", "purpose", "consent")
         return {
-            "recipients": [(row.id, named(row, spoken)) for row in identity.organizations(session) if row.status == "active"],
+            "recipients": pickers.organizations(session, spoken).picker(form, "recipient"),
             "purposes": [(code, text(desk.purposes[code], spoken)) for code in codes],
             "systems": (RESIDENT_NUMBER, desk.settings.record_number_system),
             "given": {name: form.one(name) if form else "" for name in kept},
@@ -74,6 +74,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def explained(request: Request, form: Posted, who: Reader, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
+                form = pickers.organizations(session, pages.language(request)).settled(form, "recipient")
                 found = _found(request, form, who, session)
         except BrokerError as error:
             return page(request, session, form, error)
@@ -81,7 +82,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     def _found(request: Request, form: Form, who: Visitor, session: Session) -> dict[str, Any]:
         spoken, patient = pages.language(request), {"identifier": {"system": form.one("system"), "value": form.one("number")}}
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         if form.one("what") == "asked":
             return {"asked": [_asked(spoken, names, *one) for one in consent.askings(session, desk.keys, patient)]}
         purpose, recipient = form.one("purpose"), form.one("recipient")
@@ -118,7 +119,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         mine = frozenset(identity.below(session, who.caller.organization_id))
         rows = consent.withdrawals(session, recipients=None if everything else mine)
         spoken = pages.language(request)
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         shown = [(one, names.get(one.recipient, one.recipient), one.acknowledged_at is None and may(who, one.recipient, mine)) for one in rows]
         return pages.show(request, "withdrawals.html", status=error.status if error else 200, error=error, rows=shown, everything=everything)
 
@@ -176,7 +177,7 @@ def _foreseen(spoken: str, found: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _asked(spoken: str, names: dict[str, str], row: Any, record: dict[str, Any], proofs: Sequence[Any]) -> dict[str, Any]:
+def _asked(spoken: str, names: Names, row: Any, record: dict[str, Any], proofs: Sequence[Any]) -> dict[str, Any]:
     """One asking: what was shown, who answered what, what proves it."""
     scope = record["scope"]
     separate = [said(spoken, SEPARATE[one]) for one in record["separate"] if one in SEPARATE]

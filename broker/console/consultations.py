@@ -21,6 +21,7 @@ from broker.console.pages import Pages, to
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Malformed, Problem
 from broker.identity import service as identity
+from broker.identity.models import Person
 from broker.telemedicine import service as telemedicine
 from broker.telemedicine.service import Identified, Step
 
@@ -130,14 +131,15 @@ def _choices(session: Session, who: Visitor) -> list[tuple[str, str]]:
     """Which of one's exchanges in force with which clinician of its recipient, as values of one field and what they say."""
     person = who.caller.person_id
     found = applications.listing(session, person, Wanted(grant=GrantState.ACTIVE, mine=True), limit=OFFERED, offset=0, counted=OFFERED)
-    staff = [one for one in identity.people(session) if one.status == "active" and one.natural_person != who.caller.natural_person]
-    places: dict[str, set[str]] = {}
+    places: dict[str, list[Person]] = {}
     choices = []
     for row in found.items:
         if row.recipient is None or row.number is None:
             continue
-        inside = places.setdefault(row.recipient, identity.below(session, row.recipient))
-        choices += [(f"{row.number}|{one.id}", f"{row.number} · {one.name}") for one in staff if one.organization_id in inside]
+        if row.recipient not in places:
+            staff = identity.active_in(session, identity.below(session, row.recipient))
+            places[row.recipient] = [one for one in staff if one.natural_person != who.caller.natural_person]
+        choices += [(f"{row.number}|{one.id}", f"{row.number} · {one.name}") for one in places[row.recipient]]
     return choices
 
 

@@ -12,18 +12,18 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker.console import language, tables, words
+from broker.console import language, pickers, tables, words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, PostedFile, Sending, SignedIn, Visitor, require
 from broker.console.language import N_, said
 from broker.console.lists import SPAN
-from broker.console.pages import HEADERS, Pages, named, to
+from broker.console.pages import HEADERS, Pages, filled, named, to
 from broker.console.tables import Ask, Cell, Column, Filter
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Invalid, Problem
 from broker.identity import service as identity
 from broker.identity.access import Action
-from broker.identity.models import Organization
+from broker.paging import COUNTED
 from broker.workforce import service as workforce
 from broker.workforce.models import Credential
 from broker.workforce.service import Register, Step
@@ -54,19 +54,21 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         lines: list[workforce.Line] | None = None, dry: bool = False,
     ) -> Response:  # fmt: skip
         spoken, ask = pages.language(request), Ask.of(request)
-        known = {row.id: row for row in identity.organizations(session)}
+        known = identity.Directory(session)
         sort = ask.sort(workforce.SORTS, "valid_until")
+        anybody = pickers.organizations(session, spoken, identity.ANY)
+        places, organization = anybody.filter(ask, "organization", said(spoken, N_("Organisation")))
         wanted = workforce.Wanted(
-            register, words=ask.text("q"), code=ask.one_of("code", workforce.CODES), organization=ask.one_of("organization", known),
+            register, words=ask.text("q"), code=ask.one_of("code", workforce.CODES), organization=organization,
             state=ask.one_of("state", workforce.STATES), sort=sort,
         )  # fmt: skip
         limit, offset = ask.window
-        found = workforce.listing(session, wanted, limit=limit, offset=offset, counted=tables.COUNTED)
+        found = workforce.listing(session, wanted, limit=limit, offset=offset, counted=COUNTED)
         sorts = ("", "", "code", "number", "issued_on", "valid_until", "")
         table = tables.made(
             ask, [Column(said(spoken, title), key) for title, key in zip(TITLE_OF, sorts, strict=True)],
             [_line(spoken, register, one, known) for one in found.items], found.total, span=said(spoken, SPAN), sort=sort,
-            filters=_filters(spoken, register, known),
+            filters=_filters(spoken, register, places),
         )  # fmt: skip
         if ask.format:
             return tables.exported(table, ask.format, register.value)
@@ -75,8 +77,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             request, "credentials.html", status=error.status if error else 200, error=error, table=table, register=register.value,
             path_of=PATHS[register], title=TITLES[register], lead=LEADS[register], other=(PATHS[_other(register)], TITLES[_other(register)]),
             codes=_codes(spoken, register), may_write=who.caller.may(Action.WORKFORCE_WRITE),
-            organizations=[(id_, named(row, spoken)) for id_, row in known.items()],
-            people=[(one.username, one.name) for one in identity.people(session) if one.status == "active"],
+            organizations=pickers.organizations(session, spoken, identity.ANY).picker(filled(request), "institution"),
+            people=pickers.people(session).picker(filled(request), "person"),
             demands=[(step.value, list(codes)) for step, codes in workforce.demands(session).items()],
             every=[(code, _code(spoken, code)) for code in workforce.CODES],
             lines=refused[:SHOWN], more=max(len(refused) - SHOWN, 0), dry=dry, imported=lines is not None,
@@ -94,7 +96,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def add(request: Request, form: Form, who: Visitor, session: Session, register: Register) -> Response:
         try:
             with session.begin_nested():
-                given = _given(session, form, register)
+                settled = pickers.people(session).settled(form, "person")
+                if register is Register.QUALIFICATION:
+                    settled = pickers.organizations(session, pages.language(request), identity.ANY).settled(settled, "institution")
+                given = _given(session, settled, register)
                 workforce.add(session, who.caller.actor, register, **given)
         except BrokerError as error:
             return show(request, who, session, register, error=error)
@@ -206,7 +211,7 @@ def _until(spoken: str, row: Credential) -> str:
     return language.day(spoken, (row.valid_until - timedelta(microseconds=1)).date())
 
 
-def _line(spoken: str, register: Register, one: Any, known: dict[str, Organization]) -> list[Cell]:
+def _line(spoken: str, register: Register, one: Any, known: identity.Directory) -> list[Cell]:
     row, state = one.row, workforce.state_of(one.row)
     holder = one.name or named(known.get(one.organization), spoken)
     return [
@@ -224,11 +229,11 @@ def _line(spoken: str, register: Register, one: Any, known: dict[str, Organizati
     ]
 
 
-def _filters(spoken: str, register: Register, known: dict[str, Organization]) -> list[Filter]:
+def _filters(spoken: str, register: Register, places: Filter) -> list[Filter]:
     return [
         Filter("q", said(spoken, N_("Holder or number"))),
         Filter("code", said(spoken, N_("Certificate")), _codes(spoken, register)),
-        Filter("organization", said(spoken, N_("Organisation")), [(id_, named(row, spoken)) for id_, row in known.items()]),
+        places,
         Filter("state", said(spoken, N_("State")), [(code, words.word(spoken, "credential", code)) for code in workforce.STATES]),
     ]
 
@@ -263,8 +268,9 @@ def _given(session: Session, form: Form, register: Register) -> dict[str, Any]:
     if not number or any(len(one) > 200 or not one.isprintable() for one in (number, issuer, form.one("scope"))):
         problems.append(Problem("/number", "required", "This must be filled in."))
     username, organization = form.one("person").lower(), form.one("institution") if register is Register.QUALIFICATION else ""
-    person = next((one.id for one in identity.people(session) if one.username == username), None) if username else None
-    if (username and person is None) or (organization and organization not in {row.id for row in identity.organizations(session)}):
+    found = identity.person_named(session, username) if username else None
+    person = found.id if found else None
+    if (username and person is None) or (organization and organization not in identity.Directory(session)):
         problems.append(Problem("/holder", "unknown", "There is no such choice."))
     elif bool(person) == bool(organization):
         problems.append(Problem("/holder", "holder", "A licence has one holder, a person or an institution; a training is a person's."))

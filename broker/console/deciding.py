@@ -21,7 +21,7 @@ from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.exchange import STEPS, opinion_of, said_to, version_of
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, to
+from broker.console.pages import Names, Pages, to
 from broker.console.problems import of_validation
 from broker.database import SessionDep
 from broker.errors import BrokerError, Malformed, NotFound, Problem
@@ -49,7 +49,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         sight = applications.look_to_decide(session, who.caller.person_id, ref)
         spoken = pages.language(request)
         thread = applications.exchange(session, desk.keys, sight)
-        known = {row.id: row for row in identity.organizations(session)}
+        known = identity.Directory(session)
         newest = thread.assessments[-1] if thread.assessments else None
         consents = sorted({one for patient in newest.patients for one in patient.consents}) if newest else []
         preview = desk.preview(session, sight.application)
@@ -65,7 +65,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             known=known,
             newest=newest,
             opinions=[opinion_of(desk, spoken, newest, place) for place in range(len(newest.patients))] if newest else [],
-            consents=[_consent(desk, session, spoken, one, {id_: named(row, spoken) for id_, row in known.items()}) for one in consents],
+            consents=[_consent(desk, session, spoken, one, Names(session, spoken)) for one in consents],
             beside=[_patient(spoken, one) for one in desk.beside(session, sight.application, preview)],
             actions=thread.application.actions,
             missing=[one.partition(":")[0] for one in thread.application.missing],
@@ -145,7 +145,7 @@ def _number(given: str) -> int | str:
     return int(given) if given.isascii() and given.isdigit() and len(given) < 8 else given
 
 
-def _consent(desk: Desk, session: Session, spoken: str, consent_id: str, names: Mapping[str, str]) -> readable.ConsentSaid | None:
+def _consent(desk: Desk, session: Session, spoken: str, consent_id: str, names: Names) -> readable.ConsentSaid | None:
     try:
         return readable.consent(desk, spoken, orjson.loads(consent.read(session, desk.keys, UUID(consent_id)).body), names)
     except (NotFound, ValueError):

@@ -14,11 +14,10 @@ from broker.console.afterwards import choice_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, to
+from broker.console.pages import Names, Pages, to
 from broker.console.tables import Ask, Cell, Filter
 from broker.database import SessionDep
 from broker.errors import BrokerError, Malformed
-from broker.identity import service as identity
 from broker.identity.access import Action as Button
 from broker.obligations import service as obligations
 from broker.obligations.models import Obligation, Recall, RecallNotice
@@ -40,7 +39,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             session, who.caller, status=State(state) if state else None, overdue=ask.one_of("overdue", ["yes"]) == "yes",
             application=ask.text("application") or None, limit=2000,
         )  # fmt: skip
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         cells = [_owed(session, desk, spoken, names, one) for one in rows]
         filters = [
             Filter("application", said(spoken, N_("Exchange")), hint="SA-2026-…"),
@@ -83,7 +82,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         spoken = pages.language(request)
         open_only = Ask.of(request).one_of("open", ["yes"]) == "yes"
         rows = obligations.many_recalls(session, who.caller, open_only=open_only, limit=1000)
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         today = clock.today()
         cells = []
         for recall, notice in rows:
@@ -145,7 +144,7 @@ def _answer(form: Form) -> Answer:
     return Answer(done, choice_of(form, "method", words.TABLES["done_method"]), text_of(form, required=done is not Done.NOTHING_HELD))
 
 
-def _owed(session: Session, desk: Desk, spoken: str, names: dict[str, str], one: Obligation) -> list[Cell]:
+def _owed(session: Session, desk: Desk, spoken: str, names: Names, one: Obligation) -> list[Cell]:
     late = one.status == State.OPEN.value and one.due_on < clock.today()
     evidence = obligations.evidence_of(session, desk.keys, one)
     return [

@@ -8,13 +8,13 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.applications import service as applications
-from broker.console import afterwards, language, words
+from broker.console import afterwards, language, pickers, words
 from broker.console.afterwards import choice_of, text_of, tried
 from broker.console.applying import RESIDENT_NUMBER
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, to
+from broker.console.pages import Pages, to
 from broker.console.tables import Cell
 from broker.database import SessionDep
 from broker.errors import BrokerError, Malformed, Problem
@@ -48,11 +48,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             for one in emergencies.many(session, who.caller, limit=500)
         ]
         mine = applications.recipients(session, who.caller.person_id)
-        names = {row.id: row for row in identity.organizations(session)}
         return afterwards.show(
             pages, request, "emergencies.html", status=error.status if error else 200, error=error,
             table=afterwards.listed(request, pages, TITLES, cells),
-            recipients=[(one, named(names.get(one), spoken)) for one in mine], minutes=desk.settings.emergency_minutes,
+            recipients=pickers.among(session, spoken, mine).picker(given, "recipient") if mine else None, minutes=desk.settings.emergency_minutes,
             systems=[(desk.settings.record_number_system, said(spoken, N_("Record number"))), (RESIDENT_NUMBER, said(spoken, N_("Identity card")))],
             given={name: given.one(name) if given else "" for name in ("recipient", "system", "value", "name", "birth", "text")},
         )  # fmt: skip
@@ -66,6 +65,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         # A refusal must keep its record: it is committed before the page says so.
         try:
             with desk.database.transaction() as session:
+                form = pickers.among(session, "zh", applications.recipients(session, who.caller.person_id)).settled(form, "recipient")
                 patient = {
                     "identifier": {"system": form.one("system")[:200], "value": form.one("value")[:64]},
                     "name": form.one("name")[:200],

@@ -15,18 +15,17 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker.audit import service as audit
-from broker.console import event_words, journal, language, tables, words
+from broker.console import event_words, journal, language, pickers, tables, words
 from broker.console.afterwards import LONGEST, actor_name, choice_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.language import N_, said
-from broker.console.pages import Pages, named, text, to
+from broker.console.pages import Pages, filled, named, text, to
 from broker.console.tables import Ask
 from broker.database import SessionDep
 from broker.errors import BrokerError, Forbidden, Invalid, Problem
 from broker.identity import service as identity
 from broker.identity.access import Action as Button
-from broker.identity.models import Organization
 from broker.incidents.service import exhibits, violations
 
 PAGE = "/console/violations/new"
@@ -41,7 +40,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The page on which a case is opened."""
     router = APIRouter()
 
-    def row(spoken: str, known: dict[str, Organization], one: audit.Transmission) -> dict[str, Any]:
+    def row(spoken: str, known: identity.Directory, one: audit.Transmission) -> dict[str, Any]:
         at, receiver = language.moment(spoken, desk.settings.time_zone, one.at), named(known.get(one.receiver or ""), spoken)
         return {
             "event": str(one.outcome_event or one.intent_event),
@@ -58,19 +57,21 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         spoken = pages.language(request)
         ask = Ask(PAGE, {name: given[name].strip()[:200] for name in SEARCHED if given.get(name, "").strip() and "\x00" not in given[name]})
         since, until = journal.moments(desk, ask)
-        known = {one.id: one for one in identity.organizations(session)}
+        known = identity.Directory(session)
         found = audit.transmissions(
             session, patient=journal.whose(desk, session, who, ask.text("patient")), recipient=ask.one_of("recipient", known) or None,
             application=ask.text("application").upper() or None, since=since, until=until, limit=tables.SIZE + len(taken) + 1,
         )  # fmt: skip
         held = exhibits.looked_up(session, taken)
+        anybody = pickers.organizations(session, spoken, identity.ANY)
         rows = [one for one in (row(spoken, known, sent) for sent in found) if UUID(one["event"]) not in taken]
         return pages.show(
             request, "violation_new.html", status=error.status if error else 200, error=error, given=given, searched=bool(ask.values),
             taken=[{"event": str(one.event), "called": exhibit_words(desk, session, spoken, one, known)} for one in held],
             titles=[said(spoken, title) for title in TITLES], found=rows[: tables.SIZE], more=len(rows) > tables.SIZE,
-            places=[(one.id, named(one, spoken)) for one in known.values()], grounds=offered(spoken, "case_grounds"),
-            people=[(one.username, f"{one.name} · {named(known.get(one.organization_id), spoken)}") for one in identity.people(session)],
+            recipients=anybody.picker(filled(request), "recipient"), places=anybody.picker(filled(request), "organization"),
+            called={name: known.get(given.get(name)) for name in ("recipient", "organization")}, grounds=offered(spoken, "case_grounds"),
+            people=pickers.people(session, identity.ANY).picker(filled(request), "person"),
         )  # fmt: skip
 
     @router.get(PAGE)
@@ -91,8 +92,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             taken = _ticked(form)
             if not taken:
                 raise Invalid(problems=(Problem("/evidence", "evidence-none", "Tick at least one sending."),))
+            against = pickers.people(session, identity.ANY).read(form, "person")
             opened = violations.open_case(
-                session, desk.keys, who.caller, person=_person(session, form.one("person")), organization=form.one("organization") or None,
+                session, desk.keys, who.caller, person=_person(session, against),
+                organization=pickers.organizations(session, "zh", identity.ANY).read(form, "organization") or None,
                 grounds=choice_of(form, "grounds", words.TABLES["case_grounds"]), evidence=taken, told=text_of(form),
             )  # fmt: skip
             made.append(opened.number)
@@ -109,7 +112,7 @@ def check(who: Visitor) -> None:
         raise Forbidden
 
 
-def exhibit_words(desk: Desk, session: Session, spoken: str, one: exhibits.Exhibit, known: dict[str, Organization]) -> str:
+def exhibit_words(desk: Desk, session: Session, spoken: str, one: exhibits.Exhibit, known: identity.Directory) -> str:
     """An event as evidence, in words: when, what, to whom, under which application."""
     to_whom = named(known.get(one.recipient or ""), spoken) if one.recipient else actor_name(session, spoken, one.actor)
     at = language.moment(spoken, desk.settings.time_zone, one.at)
@@ -131,7 +134,6 @@ def _person(session: Session, username: str) -> UUID | None:
     """Raises Invalid where nobody is called so."""
     if not username:
         return None
-    for one in identity.people(session):
-        if one.username == username.lower():
-            return one.id
+    if found := identity.person_named(session, username):
+        return found.id
     raise Invalid(problems=(Problem("/person", "unknown", "There is no such choice."),))

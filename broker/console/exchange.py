@@ -77,7 +77,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return {
             "thread": thread,
             "it": shown,
-            "known": {row.id: row for row in identity.organizations(session)},
+            "known": identity.Directory(session),
             "desk": desk,
             "opinions": [(one, [opinion_of(desk, spoken, one, place) for place in range(len(one.patients))]) for one in reversed(thread.assessments)],
             "steps": [step for step in STEPS if step in given],

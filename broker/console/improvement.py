@@ -9,12 +9,12 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker import clock
-from broker.console import afterwards, language, words
+from broker.console import afterwards, language, pickers, words
 from broker.console.afterwards import choice_of, day_of, id_of, moment_of, number_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
 from broker.console.language import N_, said
-from broker.console.pages import Pages, to
+from broker.console.pages import Pages, filled, to
 from broker.console.patient import known_as
 from broker.console.tables import Ask, Cell
 from broker.database import SessionDep
@@ -37,20 +37,20 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         spoken, ask, today = pages.language(request), Ask.of(request), clock.today()
         reads, handles = who.caller.may(Button.INCIDENT_READ), who.caller.may(Button.INCIDENT_HANDLE)
         rows = incidents.actions(session, who.caller)
-        names = {one.id: one.name for one in identity.people(session)}
+        known = identity.Directory(session)
         cells = [
             [
                 Cell(one.title, note=one.evidence or ""),
                 Cell(words.word(spoken, "action_changes", one.changes)),
                 Cell(words.word(spoken, "action_source", one.source), note=one.source_ref),
-                Cell(names.get(one.owner_id, "–")),
+                Cell(known.person(one.owner_id)),
                 Cell(language.day(spoken, one.due_on)),
                 Cell(*_state(spoken, done=one.done_at is not None, late=one.due_on < today)),
             ]
             for one in rows
         ]
         risks: list[dict[str, Any]] = [
-            {"row": one, "score": risk_score(one.likelihood, one.impact), "owner": names.get(one.owner_id, "–"),
+            {"row": one, "score": risk_score(one.likelihood, one.impact), "owner": known.person(one.owner_id),
              "late": one.status == "open" and one.review_on < today}
             for one in (incidents.risks(session, who.caller) if reads else ())
         ]  # fmt: skip
@@ -61,7 +61,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         return afterwards.show(
             pages, request, "improvement.html", status=error.status if error else 200, error=error,
             table=afterwards.listed(request, pages, TITLES, cells), handles=handles, reads=reads, risks=risks, events=events,
-            open_actions=[(str(one.id), one.title) for one in rows if one.done_at is None], owners=afterwards.staff(session) if handles else [],
+            open_actions=[(str(one.id), one.title) for one in rows if one.done_at is None],
+            owners=pickers.people(session, identity.OWN, by="id").picker(filled(request), "owner"),
             sources=offered(spoken, "action_source"), changes=offered(spoken, "action_changes"), states=offered(spoken, "risk_state"),
             grades=[(str(one), str(one)) for one in range(1, 6)], seriousness=offered(spoken, "seriousness"),
             categories=offered(spoken, "adverse_category"), source=ask.one_of("source", words.TABLES["action_source"]),
@@ -81,6 +82,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
 
 def _step(desk: Desk, form: Form, who: Visitor, session: Session, zone: str) -> None:
+    if form.one("step") in ("action", "risk"):
+        form = pickers.people(session, identity.OWN, by="id").settled(form, "owner")
     match form.one("step"):
         case "action":
             incidents.open_action(

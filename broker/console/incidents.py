@@ -155,7 +155,7 @@ def _whole(desk: Desk, pages: Pages, request: Request, who: Visitor, session: Se
         return incidents.opened(desk.keys, row, field, sealed) if reads else None
 
     frozen = incidents.containments(session, row) if reads else ()
-    names = {one.id: one for one in identity.organizations(session)}
+    names = identity.Directory(session)
     notices = [
         {
             "row": one,
@@ -195,9 +195,9 @@ def _whole(desk: Desk, pages: Pages, request: Request, who: Visitor, session: Se
 def _known(session: Session, spoken: str) -> dict[str, list[tuple[str, str]]]:
     """What may be frozen, as its field wants it, with its name: nobody looks up identifiers while something leaks."""
     return {
-        "client": [(one.id, one.name) for one in identity.clients(session)],
-        "organization": [(one.id, named(one, spoken)) for one in identity.organizations(session)],
-        "person": [(one.username, one.name) for one in identity.people(session) if one.status == "active"],
+        "client": [(one.id, one.name) for one in identity.clients_like(session, "", identity.ANY)],
+        "organization": [(one.id, named(one, spoken)) for one in identity.organizations_like(session, "", identity.ANY)],
+        "person": [(one.username, one.name) for one in identity.people_like(session, "")],
     }
 
 
@@ -225,11 +225,11 @@ def _targets(session: Session, desk: Desk, form: Form) -> list[Target]:
         for kind in (TargetKind.ORGANIZATION, TargetKind.CLIENT, TargetKind.GRANT, TargetKind.TOKEN)
         for name in several(form, kind.value)
     ]
-    people = {one.username: str(one.id) for one in identity.people(session)} if form.one("person") else {}
     for name in several(form, "person"):
-        if name not in people:
+        person = identity.person_named(session, name)
+        if person is None:
             raise Invalid(problems=(Problem("/person", "unknown", "There is no such choice."),))
-        found.append(Target(TargetKind.PERSON, people[name]))
+        found.append(Target(TargetKind.PERSON, str(person.id)))
     for number in several(form, "patient"):
         key = known_as(session, desk.keys, desk.settings, number) or records.find_patient(session, desk.keys, number)
         if key is None:

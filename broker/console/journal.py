@@ -17,7 +17,7 @@ from broker import clock
 from broker.audit import receipt
 from broker.audit import service as audit
 from broker.audit.models import AuditEvent
-from broker.console import event_words, language, tables, words
+from broker.console import event_words, language, pickers, tables, words
 from broker.console.applying import RESIDENT_NUMBER
 from broker.console.desk import Desk
 from broker.console.door import Visitor, require
@@ -47,12 +47,13 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def transmissions(request: Request, who: Reader, session: SessionDep) -> Response:
         spoken, ask = pages.language(request), Ask.of(request)
         since, until = moments(desk, ask)
-        known = {row.id: row for row in identity.organizations(session)}
+        known = identity.Directory(session)
+        recipients, recipient = pickers.organizations(session, spoken, identity.ANY).filter(ask, "recipient", said(spoken, N_("Recipient")))
         limit, offset = ask.window
         found = audit.transmissions(
             session,
             patient=whose(desk, session, who, ask.text("patient")),
-            recipient=ask.one_of("recipient", known) or None,
+            recipient=recipient or None,
             application=ask.text("application").upper() or None,
             since=since,
             until=until,
@@ -81,7 +82,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             span=said(spoken, SPAN if len(found) <= offset + limit else N_("{first} to {last}, and more")),
             filters=[
                 Filter("patient", said(spoken, N_("Patient's number"))),
-                Filter("recipient", said(spoken, N_("Recipient")), [(id_, named(one, spoken)) for id_, one in known.items()]),
+                recipients,
                 Filter("application", said(spoken, N_("Application")), hint="SA-2026-…"),
                 Filter("since", said(spoken, N_("From")), kind="date"),
                 Filter("until", said(spoken, N_("Until")), kind="date"),

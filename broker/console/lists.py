@@ -25,7 +25,7 @@ from broker.errors import BrokerError, Invalid, Malformed, Problem
 from broker.feedback import service as feedback
 from broker.identity import service as identity
 from broker.identity.access import Action
-from broker.identity.models import Organization
+from broker.paging import COUNTED
 
 #: States that somebody looks for together.
 TOGETHER = {"to-finish": (State.DRAFT, State.RETURNED), "under-way": (State.SUBMITTED, State.ENDORSED)}
@@ -115,8 +115,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             sort=sort,
         )
         limit, offset = ask.window
-        found = applications.listing(session, who.caller.person_id, wanted, limit=limit, offset=offset, counted=tables.COUNTED)
-        known = {row.id: row for row in identity.organizations(session)}
+        found = applications.listing(session, who.caller.person_id, wanted, limit=limit, offset=offset, counted=COUNTED)
+        known = identity.Directory(session)
         table = tables.made(
             ask,
             columns(spoken, kind),
@@ -227,7 +227,7 @@ def filters(desk: Desk, spoken: str, kind: Kind) -> list[Filter]:
     ]
 
 
-def row(desk: Desk, spoken: str, kind: Kind, one: SummaryOut, known: dict[str, Organization]) -> list[Cell]:
+def row(desk: Desk, spoken: str, kind: Kind, one: SummaryOut, known: identity.Directory) -> list[Cell]:
     """One application as a line."""
     zone = desk.settings.time_zone
     grant = words.word(spoken, "grant", one.grant_status) if one.grant_status and one.grant_status != "active" else ""

@@ -13,7 +13,7 @@ from broker.console import readable, vocabulary, words
 from broker.console.afterwards import choice_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.language import N_
-from broker.console.pages import HEADERS, Pages, named, to
+from broker.console.pages import HEADERS, Names, Pages, to
 from broker.console.patient import MENU, Patient, PostedByPatient, SignedInPatient
 from broker.database import SessionDep
 from broker.errors import BrokerError, Malformed
@@ -45,7 +45,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def own(request: Request, who: Patient, session: Session, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
         rows = [_said(session, desk, spoken, row) for row in requests.of_patient(session, who.key)]
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         recalls = [(recall, notice, names.get(notice.recipient_id, "–")) for recall, notice in obligations.of_patient(session, who.key)]
         return show(
             request, who, "patient_requests.html", status=error.status if error else 200, error=error, rows=rows, recalls=recalls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -10,12 +11,14 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from sqlmodel import Session
 
 from broker.console import language, navigation, problems, words
 from broker.console.desk import Desk
-from broker.console.door import Visitor
+from broker.console.door import Form, Visitor
 from broker.console.language import N_
 from broker.errors import Problem
+from broker.identity import service as identity
 from broker.identity.models import Organization
 from broker.policy.service import Text
 
@@ -175,7 +178,7 @@ class Pages:
             "path": request.url.path,
             "standing": navigation.standing(request.url.path, listed, own=bool(context.get("own", True))),
             "onward": next((one for one in ONWARD.get(mark, ()) if one[0] in listed), None),
-            "typed": getattr(request.state, "posted", None) if context.get("error") else None,
+            "typed": filled(request) if context.get("error") else None,
             "at_patients": False,
             "sso": self.desk.settings.sso_issuer is not None,
             "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
@@ -189,8 +192,14 @@ class Pages:
 
 def _kept(request: Request) -> dict[str, list[str]]:
     """What somebody filled in that was refused, by field: nobody types it twice. Nothing where the request was no form."""
-    form = getattr(request.state, "posted", None)
+    form = filled(request)
     return {name: form.all(name) for name, _ in form.fields} if form else {}
+
+
+def filled(request: Request) -> Form | None:
+    """The form that this request sent, or None."""
+    form: Form | None = getattr(request.state, "posted", None)
+    return form
 
 
 def to(path: str, *, done: str = "") -> Response:
@@ -213,6 +222,29 @@ def text(found: Text | None, spoken: str, otherwise: str = "–") -> str:
 def named(row: Organization | None, spoken: str) -> str:
     """The name of an organisation in a language."""
     return "–" if row is None else row.name_zh if spoken == "zh" else row.name_en
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of organisations by id, in a language; each is read when it is asked for."""
+
+    session: Session
+    spoken: str
+
+    def get(self, organization_id: str, otherwise: str = "–") -> str:
+        """The name, or ``otherwise`` where there is no such organisation."""
+        row = identity.Directory(self.session).get(organization_id)
+        return otherwise if row is None else named(row, self.spoken)
+
+    def __getitem__(self, organization_id: str) -> str:
+        """The name. Raises KeyError."""
+        if organization_id not in self:
+            raise KeyError(organization_id)
+        return self.get(organization_id)
+
+    def __contains__(self, organization_id: object) -> bool:
+        """Whether there is one of this id."""
+        return organization_id in identity.Directory(self.session)
 
 
 def safe_path(given: str) -> str:

@@ -23,7 +23,7 @@ from broker.console.entrance import LOCKED
 from broker.console.errors import NotFromHere, PatientSignInFirst
 from broker.console.language import N_, said
 from broker.console.navigation import Entry
-from broker.console.pages import HEADERS, Pages, named, to
+from broker.console.pages import HEADERS, Names, Pages, named, to
 from broker.crypto import Keys
 from broker.database import Database, SessionDep
 from broker.identity import service as identity
@@ -148,7 +148,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.get("/console/patient")
     def disclosures(request: Request, who: SignedInPatient, session: SessionDep) -> Response:
         spoken = pages.language(request)
-        names = {row.id: row for row in identity.organizations(session)}
+        names = identity.Directory(session)
         shown = [
             {
                 "at": language.moment(spoken, settings.time_zone, one.transmission.at),
@@ -172,7 +172,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     @router.get("/console/patient/consents")
     def consents(request: Request, who: SignedInPatient, session: SessionDep) -> Response:
         spoken = pages.language(request)
-        names = {row.id: named(row, spoken) for row in identity.organizations(session)}
+        names = Names(session, spoken)
         rows = session.exec(select(Consent).where(Consent.patient_key == who.key).order_by(col(Consent.updated_at).desc())).all()
         listed = [
             (row.status == "active", readable.consent(desk, spoken, orjson.loads(consent.read(session, desk.keys, row.id).body), names))

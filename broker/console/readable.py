@@ -9,7 +9,7 @@ from typing import Any
 from broker.console import vocabulary
 from broker.console.desk import Desk
 from broker.console.language import N_, day, said
-from broker.console.pages import text
+from broker.console.pages import Names, text
 
 #: Longer values are cut: a page is for a look, not for keeping.
 LONGEST = 160
@@ -79,7 +79,7 @@ class ConsentSaid:
     exceptions: tuple[str, ...]
 
 
-def consent(desk: Desk, language: str, body: Mapping[str, Any], names: Mapping[str, str]) -> ConsentSaid:
+def consent(desk: Desk, language: str, body: Mapping[str, Any], names: Names) -> ConsentSaid:
     """A FHIR Consent in words. ``names``: of organisations, by id."""
     root = body.get("provision") or {}
     period = root.get("period") or {}
@@ -100,13 +100,13 @@ def _purposes(desk: Desk, language: str, provision: Mapping[str, Any]) -> Iterat
         yield text(desk.purposes.get(one.get("code", "")), language, one.get("display") or one.get("code", ""))
 
 
-def _actors(provision: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+def _actors(provision: Mapping[str, Any], names: Names) -> Iterator[str]:
     for one in provision.get("actor") or ():
         reference = (one.get("reference") or {}).get("reference", "")
         yield names.get(reference.rpartition("/")[2], reference)
 
 
-def _exceptions(desk: Desk, language: str, provisions: Sequence[Mapping[str, Any]], names: Mapping[str, str], *, permits: bool) -> Iterator[str]:
+def _exceptions(desk: Desk, language: str, provisions: Sequence[Mapping[str, Any]], names: Names, *, permits: bool) -> Iterator[str]:
     for one in provisions:
         allowed = one.get("type", "permit" if permits else "deny") == "permit"
         what = [

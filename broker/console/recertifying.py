@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +20,6 @@ from broker.console.tables import Ask, Cell, Column, exported, made
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
 from broker.identity import service as identity
-from broker.identity.models import Organization
 from broker.review import service as review
 from broker.review.models import Recertification
 
@@ -35,9 +33,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         quarter = review.Quarter.parse(ask.one_of("quarter", quarters(), quarters()[0]))
         limit, offset = ask.window
         rows = review.recertifying.mine(session, who.caller, quarter, limit=limit + 1, offset=offset)
-        known = {row.id: row for row in identity.organizations(session)}
-        people = {str(row.id): row.name for row in identity.people(session)}
-        shown = [_right(desk, spoken, row, known, people, mine=review.recertifying.answers_for(session, who.caller, row)) for row in rows[:limit]]
+        known = identity.Directory(session)
+        shown = [_right(desk, spoken, row, known, mine=review.recertifying.answers_for(session, who.caller, row)) for row in rows[:limit]]
         titles = (N_("Kind"), N_("Access right"), N_("Of the organisation"), N_("Last used"), N_("Answer by"), N_("Answer"))
         table = made(
             ask, [Column(said(spoken, title)) for title in titles],
@@ -90,13 +87,11 @@ def _answers(form: Form) -> list[tuple[UUID, bool]]:
     return found
 
 
-def _right(
-    desk: Desk, spoken: str, row: Recertification, known: Mapping[str, Organization], people: Mapping[str, str], *, mine: bool
-) -> dict[str, Any]:
+def _right(desk: Desk, spoken: str, row: Recertification, known: identity.Directory, *, mine: bool) -> dict[str, Any]:
     what, href = row.subject, ""
     if row.kind == "role":
         person, role, _ = row.subject.split("|")
-        what, href = f"{people.get(person, person)} · {words.word(spoken, 'role', role)}", f"/console/people/{person}"
+        what, href = f"{known.person(person, person)} · {words.word(spoken, 'role', role)}", f"/console/people/{person}"
     elif row.kind == "grant":
         href = f"/console/applications/{row.subject}"
     elif row.kind == "client":

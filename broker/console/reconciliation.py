@@ -11,9 +11,10 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker import clock
+from broker.console import pickers
 from broker.console.desk import Desk
 from broker.console.door import PostedFile, Sending, Visitor, require
-from broker.console.pages import Pages, named
+from broker.console.pages import Pages, filled
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
 from broker.identity import service as identity
@@ -33,7 +34,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         spoken = pages.language(request)
         return pages.show(
             request, "reconciliation.html", status=error.status if error else 200, error=error, result=result, form=form, shown=SHOWN,
-            organizations=[(row.id, named(row, spoken)) for row in identity.organizations(session)],
+            organizations=pickers.organizations(session, spoken, identity.ANY).picker(filled(request), "recipient"),
         )  # fmt: skip
 
     @router.get("/console/reconciliation")
@@ -45,6 +46,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def reconcile(request: Request, given: PostedFile, who: Reader, session: SessionDep) -> Response:
         form = {name: given.form.one(name) for name in ("recipient", "since", "until")}
         try:
+            form["recipient"] = pickers.organizations(session, pages.language(request), identity.ANY).read(given.form, "recipient")
             since, until = _period(form, desk.settings.time_zone)
             with session.begin_nested():
                 result = desk.reconcile(session, who.caller.actor, form["recipient"], since, until, _content(given))

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker import clock
-from broker.console import charts, words
+from broker.console import charts, pickers, words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
 from broker.console.language import N_, said
-from broker.console.pages import HEADERS, Pages, text, to
+from broker.console.pages import HEADERS, Pages, filled, text, to
 from broker.console.tables import Ask
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem, Unavailable
@@ -67,7 +67,6 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         signed = review.workbench.signatures(session, chosen)
         part = next((one for one in review.workbench.SIGNING if one in who.caller.roles), None)
         over = clock.now() >= chosen.until
-        people = sorted(identity.people(session), key=lambda one: one.username)
         return pages.show(
             request,
             "reviews.html",
@@ -96,7 +95,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             sign_as=part.value if part and part.value not in signed and over else "",
             severities=[(code, words.word(spoken, "finding", code)) for code in words.FINDING],
             changes=[(code, words.word(spoken, "changes", code)) for code in words.CHANGES],
-            people=[(one.username, one.name) for one in people if one.status == "active"],
+            people=pickers.people(session).picker(filled(request), "owner"),
             pdf=review.fonts_there(),
         )
 
@@ -230,8 +229,8 @@ def _words(form: Form, name: str, *, most: int = LONGEST) -> str:
 
 def _person(session: Session, form: Form) -> Person:
     """The owner, by user name."""
-    found = next((one for one in identity.people(session) if one.username == form.one("owner").lower() and one.status == "active"), None)
-    if found is None:
+    found = identity.person_named(session, pickers.people(session).read(form, "owner"))
+    if found is None or found.status != "active":
         raise Invalid(problems=(Problem("/owner", "unknown", "There is no such choice."),))
     return found
 

@@ -13,10 +13,10 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.applications import service as applications
-from broker.console import words
+from broker.console import pickers, words
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor
-from broker.console.pages import Pages, named, to
+from broker.console.pages import Pages, filled, named, to
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
 from broker.identity import service as identity
@@ -30,10 +30,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     def show(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken = pages.language(request)
-        known = {row.id: row for row in identity.organizations(session)}
-        everybody = identity.people(session)
-        names = {row.id: row.name for row in everybody}
+        known = identity.Directory(session)
         lendable = _offices(session, who)
+        holders = identity.names_of(session, [one[0] for one in lendable])
         return pages.show(
             request,
             "standing_in.html",
@@ -42,8 +41,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             rows=[
                 {
                     "id": row.id,
-                    "from": names.get(row.person_id, "–"),
-                    "to": names.get(row.delegate_id, "–"),
+                    "from": known.person(row.person_id),
+                    "to": known.person(row.delegate_id),
                     "office": f"{words.word(spoken, 'role', row.role)} · {named(known.get(row.organization_id), spoken)}",
                     "since": row.since,
                     "until": row.until - timedelta(microseconds=1),
@@ -52,14 +51,11 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 for row in applications.delegations(session, who.caller)
             ],
             offices=[
-                (f"{person}|{role.value}|{place}", " · ".join([*([names[person]] if person != who.caller.person_id else []),
+                (f"{person}|{role.value}|{place}", " · ".join([*([holders[person]] if person != who.caller.person_id else []),
                  words.word(spoken, "role", role.value), named(known.get(place), spoken)]))
                 for person, role, place in lendable
             ],
-            colleagues=[
-                (str(row.id), f"{row.name} · {named(known.get(row.organization_id), spoken)}")
-                for row in everybody if row.status == "active" and row.id != who.caller.person_id
-            ],
+            colleagues=pickers.people(session, identity.OWN, by="id").picker(filled(request), "to").without(str(who.caller.person_id)),
             today=clock.now().astimezone(zone).date(),
         )  # fmt: skip
 
@@ -71,7 +67,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     def lend(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
-                given = _given(form, zone)
+                given = _given(pickers.people(session, identity.OWN, by="id").settled(form, "to"), zone)
                 applications.delegate(session, who.caller, **given)
         except BrokerError as error:
             return show(request, who, session, error)

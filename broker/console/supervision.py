@@ -64,7 +64,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         limit, offset = ask.window
         query = select(AuditEvent).where(sa.or_(*(col(AuditEvent.type).startswith(one, autoescape=True) for one in begins)))
         found = session.exec(query.order_by(col(AuditEvent.id).desc()).limit(limit + 1).offset(offset)).all()
-        known = {row.id: row for row in identity.organizations(session)}
+        known = identity.Directory(session)
         zone = desk.settings.time_zone
         rows = [
             [

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 import xlsxwriter
 from fastapi import Request
 from fastapi.responses import Response
 
+from broker.console.language import N_
 from broker.console.pages import HEADERS
+from broker.paging import COUNTED, Part, Place
 
 SIZE = 25
 #: Rows that one export holds at most; what is older is found by a narrower search.
 MOST = 10_000
-#: A list is not counted beyond this: nobody reads page 81, and counting costs time.
-COUNTED = 2_000
 FORMATS = ("csv", "xlsx")
 
 _LONGEST = 200
+
+#: What stands under a part of a list that is cut by its rows and not by their count.
+SHOWN = N_("{shown} of {total}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Ask:
         pairs = reversed(request.query_params.multi_items())
         return cls(request.url.path, {name: value.strip()[:_LONGEST] for name, value in pairs if value.strip() and "\x00" not in value})
 
-    def one_of(self, name: str, known: Sequence[str] | Mapping[str, object], otherwise: str = "") -> str:
+    def one_of(self, name: str, known: Container[str], otherwise: str = "") -> str:
         """A value that must be one of those known."""
         value = self.values.get(name, otherwise)
         return value if value in known else otherwise
@@ -65,6 +69,17 @@ class Ask:
     def window(self) -> tuple[int, int]:
         """How many rows to fetch, and after how many."""
         return (MOST, 0) if self.format else (SIZE, (self.page - 1) * SIZE)
+
+    @property
+    def place(self) -> Place | None:
+        """After, or before, which row the part begins; None for the first, and where the whole list is asked for as a file."""
+        key, before = self.values.get("after", ""), self.values.get("before", "")
+        return None if self.format or not (key or before) else Place(key or before, before=not key)
+
+    @property
+    def limit(self) -> int:
+        """How many rows to fetch from that place on."""
+        return MOST if self.format else SIZE
 
     def sort(self, known: Sequence[str], otherwise: str) -> str:
         """The column to sort by, with a hyphen before it for descending."""
@@ -151,12 +166,36 @@ def made(
     )
 
 
+def cut(
+    ask: Ask, columns: Sequence[Column], rows: Sequence[Sequence[Cell]], part: Part[Any], ends: tuple[str, str], *,
+    span: str, filters: Sequence[Filter] = (), sort: str = "",
+) -> Table:  # fmt: skip
+    """The table of a part that begins at a row.
+
+    ``ends``: the keys of its first and last row. ``span``: a sentence with ``{shown}`` and ``{total}``.
+    """
+    total = f"{COUNTED}+" if part.total > COUNTED else part.total
+    return Table(
+        path=ask.path,
+        columns=[_sortable(ask, column, sort) for column in columns],
+        rows=rows,
+        filters=[Filter(one.key, one.title, one.options, one.kind, one.hint, ask.text(one.key)) for one in filters],
+        filtered=any(ask.text(one.key) for one in filters),
+        sort=ask.text("sort"),
+        span=span.format(shown=len(rows), total=total),
+        previous=ask.address(before=ends[0], after="") if part.earlier and rows else "",
+        next=ask.address(after=ends[1], before="") if part.later else "",
+        csv=ask.address(format="csv", after="", before=""),
+        xlsx=ask.address(format="xlsx", after="", before=""),
+    )
+
+
 def _sortable(ask: Ask, column: Column, sort: str) -> Column:
     if not column.key:
         return column
     state = {column.key: "ascending", f"-{column.key}": "descending"}.get(sort, "")
     wanted = f"-{column.key}" if state == "ascending" else column.key
-    return Column(column.title, column.key, column.number, ask.address(sort=wanted, page=""), state)
+    return Column(column.title, column.key, column.number, ask.address(sort=wanted, page="", after="", before=""), state)
 
 
 def plain(cell: str) -> str:

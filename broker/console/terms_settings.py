@@ -11,9 +11,10 @@ from sqlmodel import Session
 
 from broker.applications import service as applications
 from broker.applications.office_schemas import AgreementIn, NetworkIn
+from broker.console import pickers
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, Visitor, require
-from broker.console.pages import Pages, named, to
+from broker.console.pages import Pages, filled, named, to
 from broker.console.problems import of_validation
 from broker.database import SessionDep
 from broker.errors import BrokerError
@@ -34,8 +35,8 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
 
     def show(request: Request, who: Visitor, session: Session, error: BrokerError | None = None, form: Form | None = None) -> Response:
         spoken = pages.language(request)
-        known = {row.id: row for row in identity.organizations(session)}
-        networks = applications.networks(session)
+        known = identity.Directory(session)
+        anybody, networks = pickers.organizations(session, spoken, identity.ANY), applications.networks(session)
         names = {row.id: row.name_zh if spoken == "zh" else row.name_en for row, _ in networks}
         return pages.show(
             request,
@@ -53,7 +54,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
                 {"id": row.id, "name": names[row.id], "members": [named(known.get(one), spoken) for one in members]} for row, members in networks
             ],
             network_names=list(names.items()),
-            organizations=[(id_, named(row, spoken)) for id_, row in known.items()],
+            organizations=anybody.picker(filled(request), "organization"), members=anybody.picker(filled(request), "member"),
             may_write=who.caller.may(Action.ORGANIZATION_WRITE),
         )  # fmt: skip
 
@@ -65,6 +66,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
     def publish(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
+                form = pickers.organizations(session, "zh", identity.ANY).settled(form, "organization")
                 given = _read(AgreementIn, _filled(form, *TYPED[1:]), pages.language(request))
                 applications.publish(
                     session, who.caller, id=form.one("id"), organization=given.organization, network=given.network,
@@ -78,6 +80,7 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
     def network(request: Request, form: Posted, who: Writer, session: SessionDep) -> Response:
         try:
             with session.begin_nested():
+                pickers.looking(form, "member")
                 given = _read(NetworkIn, {**_filled(form, "name_zh", "name_en"), "members": form.all("member")}, pages.language(request))
                 applications.set_network(
                     session, who.caller.actor, id=form.one("id"), name_zh=given.name_zh, name_en=given.name_en, members=given.members

@@ -6,7 +6,7 @@ until this commits, so that after the answer not a byte leaves (docs/decisions/0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -78,6 +78,18 @@ def contain(
     facts: desk.Facts = {"incident": row.number, "targets": len(frozen), "drill": row.drill}
     desk.store(session, keys, row, Action.CONTAIN.value, caller.actor, Event("incident.contained", caller.actor, facts=facts), reason)
     return row, frozen
+
+
+def frozen(session: Session, kind: TargetKind, targets: Collection[str]) -> dict[str, str]:
+    """Those of these things that a real containment holds frozen, each with the number of the incident; of several, the latest."""
+    held = (
+        select(Containment.target, Incident.number)
+        .join(Incident, col(Incident.id) == col(Containment.incident_id))
+        .where(
+            Containment.kind == kind.value, col(Containment.target).in_(targets), col(Containment.lifted_at).is_(None), col(Incident.drill).is_(False)
+        )
+    )
+    return dict(session.exec(held.order_by(col(Containment.at))).all())
 
 
 def _contained(session: Session, keys: Keys, caller: PersonCaller, row: Incident, target: Target, reason: str) -> Containment:

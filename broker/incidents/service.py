@@ -10,7 +10,7 @@ from sqlmodel import Session
 from broker import jobs
 from broker.incidents import contacting, desk, emergencies, exhibits, forgetting, improving, violations
 from broker.incidents.affected import Affected, Scope, affected
-from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, hand_over_patient, is_contained, lift, take_back_patient
+from broker.incidents.containment import Target, TargetKind, ask_to_lift, contain, frozen, hand_over_patient, is_contained, lift, take_back_patient
 from broker.incidents.desk import assess, close, containments, dismiss, investigate, look, many, notices, opened, reopen, report, steps
 from broker.incidents.emergencies import SecondFactor, break_glass, escalate
 from broker.incidents.emergencies import many as emergency_accesses
@@ -74,6 +74,7 @@ __all__ = [
     "exhibits",
     "figures",
     "finish_action",
+    "frozen",
     "hand_over_patient",
     "investigate",
     "is_contained",
