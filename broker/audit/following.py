@@ -13,8 +13,9 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from broker.audit import store
+from broker.audit import places, store
 from broker.audit.leaf import read_leaf
+from broker.audit.places import Standing
 
 
 class Happened(NamedTuple):
@@ -33,13 +34,10 @@ class Happened(NamedTuple):
     facts: Mapping[str, Any]
 
 
-_PLACE = "INSERT INTO log_follower (name, xid, seq) VALUES (%s, '0', 0) ON CONFLICT DO NOTHING"
-
-# Only transactions that can no longer grow: an older one that is still open would otherwise be passed by.
 _NEXT = """
 SELECT e.xid::text, e.seq, e.id, e.at, e.type, e.actor, e.application, e.grant_id::uuid, e.recipient, e.purpose, e.patient_key, e.release_id, e.leaf
 FROM audit_event e
-WHERE (e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) AND e.type = ANY(%(types)s)
+WHERE {behind} AND e.type = ANY(%(types)s)
 ORDER BY e.xid, e.seq LIMIT %(limit)s
 """
 
@@ -50,11 +48,26 @@ def follow(session: Session, name: str, types: Collection[str], *, limit: int = 
     Two at once wait for each other. Fewer than ``limit``: there are no more for now. Only committed events come.
     """
     connection = store.raw(session)
-    connection.execute(_PLACE, (name,))
-    place = connection.execute("SELECT xid::text, seq FROM log_follower WHERE name = %s FOR UPDATE", (name,)).fetchone()
-    if place is None:
-        return []
-    rows = connection.execute(_NEXT, {"xid": place[0], "seq": place[1], "types": sorted(types), "limit": limit}).fetchall()
+    places.begin(connection, name)
+    found: list[tuple[Any, ...]] = []
+    place = places.standing(connection, name, alone=True)
+    if place.ahead:
+        found = _read(connection, name, place, types, limit)
+        if len(found) == limit:
+            return [_happened(row) for row in found]
+        places.rebase(connection, name)
+        place = places.standing(connection, name)
+    found += _read(connection, name, place, types, limit - len(found))
+    return [_happened(row) for row in found]
+
+
+def _read(connection: store.Connection, name: str, place: Standing, types: Collection[str], limit: int) -> list[tuple[Any, ...]]:
+    query = _NEXT.format(behind=places.LEFT_OVER if place.ahead else places.BEHIND)
+    rows = connection.execute(query, {**place.parameters, "types": sorted(types), "limit": limit}).fetchall()
     if rows:
-        connection.execute("UPDATE log_follower SET xid = %s::xid8, seq = %s WHERE name = %s", (rows[-1][0], rows[-1][1], name))
-    return [Happened._make((*row[2:12], read_leaf(row[12]).get("facts", {}))) for row in rows]
+        places.move(connection, name, rows[-1][0], rows[-1][1])
+    return rows
+
+
+def _happened(row: tuple[Any, ...]) -> Happened:
+    return Happened._make((*row[2:12], read_leaf(row[12]).get("facts", {})))

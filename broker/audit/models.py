@@ -44,6 +44,8 @@ class AuditEvent(SQLModel, table=True):
         sa.Index("ix_audit_event_patient_key_id", "patient_key", "id", postgresql_where=sa.text("patient_key IS NOT NULL")),
         sa.Index("ix_audit_event_application_id", "application", "id", postgresql_where=sa.text("application IS NOT NULL")),
         sa.Index("ix_audit_event_release_id", "release_id", postgresql_where=sa.text("release_id IS NOT NULL")),
+        # What was cut off is rare, and asked for often.
+        sa.Index("ix_audit_event_cut_off", "id", postgresql_where=sa.text("type = 'release.unknown'")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -137,10 +139,11 @@ class LogState(SQLModel, table=True):
 
 
 class LogFollower(SQLModel, table=True):
-    """How far a reader has come (``audit.following``). One row for each."""
+    """How far a reader has come (``audit.places``). One row for each."""
 
     __tablename__ = "log_follower"
 
     name: str = Field(sa_type=sa.Text, primary_key=True)
     xid: str = Field(sa_column=sa.Column(Xid8, nullable=False))
     seq: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False))
+    done_seq: int = Field(sa_column=sa.Column(sa.BigInteger, nullable=False, server_default="0"))  #: read before a restore

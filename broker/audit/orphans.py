@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from broker import clock, jobs
-from broker.audit import store
+from broker.audit import places, store
 from broker.audit.events import Event
-from broker.audit.transmissions import INTENT, OUTCOMES
+from broker.audit.transmissions import INTENT, ORPHANS, OUTCOMES
 from broker.database import Database, close_gate
 
 logger = logging.getLogger(__name__)
@@ -33,19 +33,17 @@ PATIENCE = "2s"
 #: Intents looked at in one turn.
 BATCH = 500
 
-#: Where the last look ended: every intent up to there has an outcome. Kept like any reader's place in the log.
-PLACE = "audit.orphans"
-
 # Every event below the snapshot's xmin is complete; the newest of them is where this look ends.
 _LAST = "SELECT xid::text, seq FROM audit_event WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid DESC, seq DESC LIMIT 1"
 
 _INTENTS = """
-SELECT i.xid::text AS xid_text, i.seq, i.at, i.actor, i.application, i.grant_id, i.recipient, i.purpose, i.patient_key, i.subject, i.release_id
-FROM audit_event i
-WHERE (i.xid, i.seq) > (%(xid)s::xid8, %(seq)s) AND (i.xid, i.seq) <= (%(last_xid)s::xid8, %(last_seq)s) AND i.type = %(intent)s
-  AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = i.release_id AND o.type = ANY(%(outcomes)s))
-ORDER BY i.xid, i.seq LIMIT %(limit)s
+SELECT e.xid::text AS xid_text, e.seq, e.at, e.actor, e.application, e.grant_id, e.recipient, e.purpose, e.patient_key, e.subject, e.release_id
+FROM audit_event e
+WHERE {behind} AND e.type = %(intent)s
+  AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = e.release_id AND o.type = ANY(%(outcomes)s))
+ORDER BY e.xid, e.seq LIMIT %(limit)s
 """
+_UP_TO_LAST = " AND (e.xid, e.seq) <= (%(last_xid)s::xid8, %(last_seq)s)"
 
 _HAS_OUTCOME = "SELECT FROM audit_event WHERE release_id = %s AND type = ANY(%s)"
 
@@ -68,11 +66,9 @@ class _Intent:
 def close_orphans(database: Database, record: Callable[[Session, Event], UUID]) -> int:
     """Give every intent that was left alone its outcome; returns how many. Two at once do it once."""
     with database.transaction() as session:
-        place, last, found = _open_intents(session)
-    if last is None:
-        return 0
-    closed, reached, stuck = 0, place, False
-    for intent in found:
+        look = _look(session)
+    closed, reached, stuck = 0, None, False
+    for intent in look.intents:
         if clock.now() - intent.at < timedelta(seconds=GRACE):
             stuck = True
             break
@@ -82,29 +78,40 @@ def close_orphans(database: Database, record: Callable[[Session, Event], UUID]) 
             stuck = True  # It is still on its way: the place stays before it, and those behind it are looked at again.
         if not stuck:
             reached = (intent.xid, intent.seq)
-    if not stuck and len(found) < BATCH:
-        reached = last
-    if reached != place:
-        with database.transaction() as session:
-            store.raw(session).execute(
-                "UPDATE log_follower SET xid = %(xid)s::xid8, seq = %(seq)s WHERE name = %(name)s AND (xid, seq) < (%(xid)s::xid8, %(seq)s)",
-                {"name": PLACE, "xid": reached[0], "seq": reached[1]},
-            )
+    whole = not stuck and len(look.intents) < BATCH
+    if whole and not look.ahead:
+        reached = look.last
+    with database.transaction() as session:
+        connection = store.raw(session)
+        if reached is not None:
+            places.move(connection, ORPHANS, *reached)
+        if whole and look.ahead:
+            places.rebase(connection, ORPHANS)
     return closed
 
 
-def _open_intents(session: Session) -> tuple[tuple[str, int], tuple[str, int] | None, list[_Intent]]:
+@dataclass(frozen=True)
+class _Look:
+    """Intents without an outcome, where the look ends, and whether it was at what a restore brought."""
+
+    intents: list[_Intent]
+    last: tuple[str, int] | None
+    ahead: bool
+
+
+def _look(session: Session) -> _Look:
     connection = store.raw(session)
-    connection.execute("INSERT INTO log_follower (name, xid, seq) VALUES (%s, '0', 0) ON CONFLICT DO NOTHING", (PLACE,))
-    place = connection.execute("SELECT xid::text, seq FROM log_follower WHERE name = %s", (PLACE,)).fetchone() or ("0", 0)
+    places.begin(connection, ORPHANS)
+    place = places.standing(connection, ORPHANS)
     last = connection.execute(_LAST).fetchone()
-    if last is None:
-        return place, None, []
-    rows = connection.execute(
-        _INTENTS,
-        {"xid": place[0], "seq": place[1], "last_xid": last[0], "last_seq": last[1], "intent": INTENT, "outcomes": list(OUTCOMES), "limit": BATCH},
-    )
-    return place, last, [_Intent(*row) for row in rows.fetchall()]
+    if last is None and not place.ahead:
+        return _Look([], None, ahead=False)
+    query = _INTENTS.format(behind=places.LEFT_OVER if place.ahead else places.BEHIND + _UP_TO_LAST)
+    values = {**place.parameters, "intent": INTENT, "outcomes": list(OUTCOMES), "limit": BATCH}
+    if last is not None:
+        values |= {"last_xid": last[0], "last_seq": last[1]}
+    rows = connection.execute(query, values).fetchall()
+    return _Look([_Intent(*row) for row in rows], last, place.ahead)
 
 
 def _close(database: Database, record: Callable[[Session, Event], UUID], intent: _Intent) -> bool | None:

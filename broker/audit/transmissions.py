@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from broker import clock
-from broker.audit import store
+from broker.audit import places, store
 from broker.audit.leaf import first_id, read_leaf
 
 INTENT = "release.permitted"
@@ -24,6 +24,8 @@ EXPLAINED = ("release.sent", "release.partial", "release.failed")
 #: ``release.unknown`` is written for an intent whose process died (``audit.orphans``); a later one of the others explains it.
 OUTCOMES = (*EXPLAINED, "release.unknown")
 RELEASE_EVENTS = frozenset({INTENT, *OUTCOMES})
+#: The reader that closes what was cut off (``audit.orphans``): every intent up to its place has an outcome.
+ORPHANS = "audit.orphans"
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,20 @@ LEFT JOIN LATERAL (
 WHERE i.type = '{intent}'{conditions}
 ORDER BY i.id DESC
 LIMIT %(limit)s
+"""
+
+# The type of what was cut off is written out, so that the index on it alone is used.
+_UNFINISHED = f"""
+SELECT i.release_id, i.at, i.actor, i.application, i.recipient, i.id FROM (
+  SELECT e.release_id, e.at, e.actor, e.application, e.recipient, e.id FROM audit_event e
+  WHERE (e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s AND e.type = '{INTENT}'
+  UNION
+  SELECT e.release_id, e.at, e.actor, e.application, e.recipient, e.id FROM audit_event u
+  JOIN audit_event e ON e.release_id = u.release_id AND e.type = '{INTENT}'
+  WHERE u.type = 'release.unknown'
+) i
+WHERE i.id < %(before)s AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = i.release_id AND o.type = ANY(%(explained)s))
+ORDER BY i.id
 """
 
 _CONDITIONS = {
@@ -140,17 +156,15 @@ def transmissions(
 
 
 def unfinished(session: Session, older_than: timedelta) -> list[Unfinished]:
-    """Intents older than that of which nobody knows how they ended, oldest first: without an outcome, or closed as unknown."""
-    rows = store.raw(session).execute(
-        f"""
-        SELECT i.release_id, i.at, i.actor, i.application, i.recipient, i.id FROM audit_event i
-        WHERE i.type = '{INTENT}' AND i.id < %(before)s
-          AND NOT EXISTS (SELECT FROM audit_event o WHERE o.release_id = i.release_id AND o.type = ANY(%(outcomes)s))
-        ORDER BY i.id
-        """,
-        {"before": first_id(clock.now() - older_than), "outcomes": list(EXPLAINED)},
-    )
-    return [Unfinished(*row) for row in rows.fetchall()]
+    """Intents older than that of which nobody knows how they ended, oldest first: without an outcome, or closed as unknown.
+
+    Costs what is open and what was ever cut off, not what was ever sent.
+    """
+    connection = store.raw(session)
+    place = places.standing(connection, ORPHANS)
+    # A place from before a restore says nothing of what was recorded since.
+    values = {**(places.BEGINNING if place.ahead else place).parameters, "before": first_id(clock.now() - older_than), "explained": list(EXPLAINED)}
+    return [Unfinished(*row) for row in connection.execute(_UNFINISHED, values).fetchall()]
 
 
 def backlog(session: Session) -> Backlog:

@@ -8,7 +8,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from broker.audit import orphans, service
+from broker.audit import orphans, places, service, store
+from broker.audit import transmissions as transmissions_module
 from broker.database import gate_lock
 from tests.factories.audit import event, intent, outcome
 
@@ -215,3 +216,88 @@ class TestOrphans:
         assert service.close_orphans(database) == 0
         behind = "SELECT count(*) FROM audit_event e, log_follower f WHERE f.name = 'audit.orphans' AND (e.xid, e.seq) > (f.xid, f.seq)"
         assert owner.execute(behind).fetchone() == (0,)
+
+
+class TestAfterARestore:
+    """Rows and places keep the transaction ids of the server they came from; this one's are younger (F-22)."""
+
+    FAR = 10**12
+
+    @pytest.fixture
+    def restored(self, owner):
+        """Make all that was recorded, and every place, come from a server that was far ahead: what pg_restore leaves in a new cluster."""
+
+        def come_from_afar():
+            owner.execute("ALTER TABLE audit_event DISABLE TRIGGER ALL")
+            owner.execute("UPDATE audit_event SET xid = (xid::text::bigint + %s)::text::xid8", (self.FAR,))
+            for trigger in ("append_only", "no_truncate"):
+                owner.execute(f"ALTER TABLE audit_event ENABLE ALWAYS TRIGGER {trigger}")
+            owner.execute("UPDATE log_follower SET xid = (xid::text::bigint + %s)::text::xid8 WHERE xid > '0'", (self.FAR,))
+
+        return come_from_afar
+
+    def follow(self, database, limit=500):
+        with database.transaction() as session:
+            return [one.facts["number"] for one in service.follow(session, "test", (event().type,), limit=limit)]
+
+    def test_a_reader_goes_on_and_sees_each_event_once(self, record, database, restored):
+        record(*(event(facts={"number": number}) for number in range(3)))
+        assert self.follow(database, limit=2) == [0, 1]
+        restored()
+        record(*(event(facts={"number": number}) for number in range(3, 6)))
+        assert self.follow(database, limit=1) == [2], "what came with the restore and was not read"
+        assert self.follow(database, limit=2) == [3, 4]
+        assert self.follow(database) == [5]
+        record(event(facts={"number": 6}))
+        assert self.follow(database) == [6]
+        assert self.follow(database) == []
+
+    def test_a_reader_that_had_read_all_goes_on(self, record, database, restored):
+        record(*(event(facts={"number": number}) for number in range(3)))
+        assert self.follow(database) == [0, 1, 2]
+        restored()
+        assert self.follow(database) == []
+        record(event(facts={"number": 3}))
+        assert self.follow(database) == [3]
+
+    def test_what_was_cut_off_before_and_after_is_closed(self, at, database, restored, set_clock):
+        done, before, after = intent(), intent(), intent()
+        at(0, done, outcome(done))
+        set_clock(START + timedelta(minutes=1))
+        assert service.close_orphans(database) == 0
+        at(2, before)
+        restored()
+        at(3, after)
+        set_clock(START + timedelta(minutes=5))
+
+        def open_ones():
+            with database.transaction() as session:
+                return [one.release for one in service.unfinished(session, timedelta(0))]
+
+        assert open_ones() == [before.release, after.release], "however long nobody looks"
+        assert service.close_orphans(database) == 1
+        assert service.close_orphans(database) == 1
+        assert service.close_orphans(database) == 0
+        assert open_ones() == [before.release, after.release]
+        at(6, outcome(before, "failed"), outcome(after, "failed"))
+        assert open_ones() == []
+
+
+def test_what_is_unfinished_is_found_without_reading_what_is_finished(at, database, owner, set_clock):
+    """A log of years, of which two releases were cut off: the query reads those, and what came since the last look."""
+    at(0, *(one for _ in range(60) for sent in [intent()] for one in (sent, outcome(sent))), intent(), intent())
+    set_clock(START + timedelta(minutes=5))
+    assert service.close_orphans(database) == 2
+    owner.execute("ANALYZE audit_event")
+    with database.transaction() as session:
+        connection = store.raw(session)
+        place = places.standing(connection, transmissions_module.ORPHANS)
+        values = {**place.parameters, "before": UUID(int=2**128 - 1), "explained": list(transmissions_module.EXPLAINED)}
+        connection.execute("SET LOCAL enable_seqscan = off")  # The table is small enough to be read whole.
+        (plan,) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {transmissions_module._UNFINISHED}", values).fetchone()
+
+    def rows(node):
+        return (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] + sum(map(rows, node.get("Plans", ())))
+
+    assert "ix_audit_event_cut_off" in str(plan)
+    assert rows(plan[0]["Plan"]) < 40, plan
