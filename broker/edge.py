@@ -18,7 +18,8 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from psycopg import DataError, OperationalError
+from psycopg import DataError, Error, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy.exc import DBAPIError
@@ -265,6 +266,7 @@ def install(app: FastAPI, *, max_body_bytes: int = 4_000_000) -> None:
         HTTPException: _http_error,
         UnicodeError: _not_text,
         OperationalError: _database_away,
+        ReadOnlySqlTransaction: _database_away,
         DataError: _not_storable,
         DBAPIError: _database_error,
     }
@@ -302,13 +304,14 @@ async def _not_storable(request: Request, error: DataError) -> Response:
     return rendered(request, errors.Malformed("A text holds a character that can't be stored."))
 
 
-async def _database_away(request: Request, error: OperationalError) -> Response:
+async def _database_away(request: Request, error: Error) -> Response:
     log.error("database unavailable: %s", type(error).__name__)
     return rendered(request, errors.Unavailable())
 
 
 async def _database_error(request: Request, error: DBAPIError) -> Response:
-    if isinstance(error.orig, OperationalError):
+    # One that may only be read, such as a standby: what can't be recorded is not done.
+    if isinstance(error.orig, OperationalError | ReadOnlySqlTransaction):
         return await _database_away(request, error.orig)
     if isinstance(error.orig, DataError):
         return await _not_storable(request, error.orig)

@@ -65,3 +65,11 @@ def continued(connection: Connection, signing: Sequence[Verifier]) -> tuple[Veri
         return ()
     names = {one.name for one in signing}
     return tuple(one for one in former(connection) if one.name not in names)
+
+
+def openings(connection: Connection) -> list[int]:
+    """From which sizes on the log goes by a new name, smallest first: what had been there behind each of them is lost (``audit.new_origin``)."""
+    known = [(one.vkey.partition("+")[0], one.first_size) for one in signed_by(connection)]
+    first = known[0][0] if known else ""
+    names = {name for name, _ in known if name != first}
+    return sorted(min(size for other, size in known if other == name) for name in names)

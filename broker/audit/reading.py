@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -9,8 +10,9 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from broker.audit import store
+from broker.audit import log_keys, store
 from broker.audit.leaf import first_id, read_leaf
+from broker.errors import Invalid, Unavailable
 
 
 class Recorded(NamedTuple):
@@ -30,22 +32,31 @@ class Recorded(NamedTuple):
 
 
 class Place(NamedTuple):
-    """How far a reader has come. The text form is opaque to whoever keeps it."""
+    """How far a reader of the sealed log has come: how many entries, and the last of them. The text form is opaque to whoever keeps it.
 
-    xid: int
-    seq: int
+    The last entry's id says whether the log is still the one that was read: a log that lost entries, and went on, has others there.
+    """
+
+    index: int
+    last: UUID
 
     def __str__(self) -> str:
-        return f"{self.xid}-{self.seq}"
+        return f"{self.index}-{self.last.hex}"
 
     @classmethod
     def parse(cls, text: str) -> Place | None:
         """The place that a reader kept; None when it isn't one."""
-        xid, dash, seq = text.partition("-")
-        if not dash or not (xid.isdecimal() and seq.isdecimal() and text.isascii()) or len(xid) > 19 or len(seq) > 18:
-            return None
-        place = cls(int(xid), int(seq))
-        return place if place.xid < 2**63 else None
+        match = _PLACE.fullmatch(text)
+        return None if match is None else cls(int(match[1]), UUID(hex=match[2]))
+
+
+class Onwards(NamedTuple):
+    """The next events, and from where to ask for those after them."""
+
+    events: list[Recorded]
+    place: Place | None  #: None while the log is empty
+    more: bool  #: whether there are entries behind the place already
+    restarted: bool  #: entries before the place are lost; what came after the loss is told
 
 
 _COLUMNS = "e.id, e.at, e.type, e.actor, e.application, e.recipient, e.purpose, e.patient_key, e.release_id, e.outcome, e.leaf"
@@ -59,11 +70,15 @@ _CONDITIONS = {
     "before": " AND e.id < %(before)s",
 }
 
-# Only transactions that can no longer grow: an older one that is still open would otherwise be passed by.
-_AFTER = f"""
-SELECT {_COLUMNS}, e.xid::text AS xid_text, e.seq FROM audit_event e
-WHERE (e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.xid < pg_snapshot_xmin(pg_current_snapshot()) AND e.type LIKE ANY(%(types)s)
-ORDER BY e.xid, e.seq LIMIT %(limit)s
+#: Entries that one answer looks at, whatever it is asked for.
+WINDOW = 20_000
+
+_PLACE = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{32})")
+
+_SEALED = f"""
+SELECT {_COLUMNS}, l.index FROM log_entry l JOIN audit_event e ON e.id = l.event_id
+WHERE l.index >= %(begin)s AND l.index < %(end)s AND e.type LIKE ANY(%(types)s)
+ORDER BY l.index LIMIT %(limit)s
 """
 
 
@@ -95,10 +110,34 @@ def recorded_since(session: Session, moment: datetime) -> bool:
     return bool(row and row[0])
 
 
-def onwards(session: Session, place: Place, types: Collection[str], *, limit: int = 200) -> tuple[list[Recorded], Place]:
-    """The next events whose type is like one of these patterns, in the log's own order, and the place behind the last; each event once."""
-    rows = store.raw(session).execute(_AFTER, {"xid": str(place.xid), "seq": place.seq, "types": sorted(types), "limit": limit}).fetchall()
-    return [_of(row[:11]) for row in rows], Place(int(rows[-1][11]), rows[-1][12]) if rows else place
+def onwards(session: Session, place: Place | None, types: Collection[str], *, limit: int = 200) -> Onwards:
+    """The next sealed events whose type is like one of these patterns, by their index in the log; each once, and each can be proved.
+
+    An index is for ever: neither a restart, a rotated key nor a restore with ``audit recover`` moves it. Where the log lost entries and
+    went on under a new name, a place behind the loss leads nowhere: then what came after the loss is told, and ``restarted`` says so.
+
+    Raises Unavailable while the log is shorter than the place (a backup came back and is not brought up to date), Invalid for a place of
+    another log.
+    """
+    connection = store.raw(session)
+    published = store.latest(connection)
+    size = 0 if published is None else published.size
+    begin, restarted = 0 if place is None else place.index, False
+    if place is not None and (place.index > size or _event_at(connection, place.index - 1) != place.last):
+        losses = [one for one in log_keys.openings(connection) if one < place.index]
+        if not losses:
+            raise Unavailable("the log is shorter than was told") if place.index > size else Invalid("after: a place of another log")
+        begin, restarted = losses[0], True
+    end = min(size, begin + WINDOW)
+    rows = connection.execute(_SEALED, {"begin": begin, "end": end, "types": sorted(types), "limit": limit}).fetchall()
+    reached = rows[-1][11] + 1 if len(rows) == limit else end
+    last = _event_at(connection, reached - 1)
+    return Onwards([_of(row[:11]) for row in rows], None if last is None else Place(reached, last), reached < size, restarted)
+
+
+def _event_at(connection: store.Connection, index: int) -> UUID | None:
+    row = connection.execute("SELECT event_id FROM log_entry WHERE index = %s", (index,)).fetchone()
+    return None if row is None else row[0]
 
 
 def _of(row: tuple[Any, ...]) -> Recorded:

@@ -20,7 +20,7 @@ from broker.audit.following import Happened, follow
 from broker.audit.health import Cosigned, cosigned, health
 from broker.audit.leaf import leaf, uuid7
 from broker.audit.log_keys import Signed
-from broker.audit.reading import Place, Recorded, onwards, recorded, recorded_since
+from broker.audit.reading import Onwards, Place, Recorded, onwards, recorded, recorded_since
 from broker.audit.tiles import node_reader
 from broker.audit.transmissions import RELEASE_EVENTS, Backlog, Transmission, Unfinished, backlog, transmissions, unfinished
 from broker.audit.tree import ProofInvalid, check_inclusion, inclusion_proof, leaf_hash
@@ -32,6 +32,7 @@ __all__ = [
     "Backlog",
     "Cosigned",
     "Happened",
+    "Onwards",
     "Place",
     "Recorded",
     "Signed",

@@ -130,19 +130,25 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         _caller: Supervisor,
         session: SessionDep,
         subject: Annotated[list[Subject] | None, Query(description="what to follow; everything unless said")] = None,
-        after: Annotated[str | None, Query(max_length=40, description="`next` of the last answer; nothing for the beginning")] = None,
+        after: Annotated[str | None, Query(max_length=64, description="`next` of the last answer; nothing for the beginning")] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     ) -> dict[str, Any]:
-        """Qualifications, decisions, disclosures and incidents as they happen, each once and in order, without saying who a patient is (ID-3.2)."""
-        place = audit.Place(0, 0) if after is None else audit.Place.parse(after)
-        if place is None:
+        """Qualifications, decisions, disclosures and incidents as they are sealed, each once and in order, without saying who a patient is (ID-3.2).
+
+        `next` leads on and stays good across restarts, changes of keys and restores; ask again at once while `more`. `restarted`: the log lost
+        entries behind your place and went on under a new name, so that it is told anew; events keep their `id`.
+        """
+        place = None if after is None else audit.Place.parse(after)
+        if place is None and after is not None:
             raise Invalid("after: the `next` of an earlier answer")
         types = [kind for one in subject or list(Subject) for kind in FOLLOWED[one]]
-        found, reached = audit.onwards(session, place, types, limit=limit)
+        found = audit.onwards(session, place, types, limit=limit)
         events = [
-            {name: value for name, value in one._asdict().items() if name != "patient"} | {"proof": f"{base}/log/proof/{one.id}"} for one in found
+            {name: value for name, value in one._asdict().items() if name != "patient"} | {"proof": f"{base}/log/proof/{one.id}"}
+            for one in found.events
         ]
-        return {"events": events, "next": str(reached), "more": len(found) == limit}
+        reached = None if found.place is None else str(found.place)
+        return {"events": events, "next": reached, "more": found.more, "restarted": found.restarted}
 
     return router
 

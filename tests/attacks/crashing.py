@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,10 +18,12 @@ from broker.audit import service
 from broker.audit.database_source import open_source
 from broker.audit.note import Verifier
 from broker.audit.sequencer import Sequencer
+from broker.audit.transmissions import INTENT
 from broker.audit.verify import verify
 from broker.crypto import load_keys
 from broker.database import Database
-from tests.factories.audit import event
+from tests import outside_verifier
+from tests.factories.audit import event, intent, outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,12 +40,33 @@ class Log:
         self.sequencer = Sequencer(Database(url, "broker_log"), settings, self.keys)
         self.verifier = Verifier.of(settings.log_origin, self.keys.log_signer)
         self.acknowledged, self.seen = set(), []
+        self.sent, self.told, self.place = {}, [], None
 
     def record(self, count=1):
         """Events whose commit was acknowledged; each must be in the log for ever."""
         with self.database.transaction() as session:
             made = [service.record(session, event(facts={"number": number})) for number in range(count)]
         self.acknowledged.update(made)
+
+    def send(self):
+        """A release: its intent, committed first, and its outcome. What is remembered is what was acknowledged."""
+        begun = intent()
+        for each in (begun, outcome(begun)):
+            with self.database.transaction() as session:
+                made = service.record(session, each)
+            self.acknowledged.add(made)
+            self.sent[begun.release] = each.type
+
+    def follow(self):
+        """What a supervisor is told, who asks again from where they were (ID-3.2)."""
+        while True:
+            with self.database.transaction() as session:
+                found = service.onwards(session, self.place, ("%",), limit=100)
+            assert not found.restarted
+            self.told += [one.id for one in found.events]
+            self.place = found.place
+            if not found.more:
+                return
 
     def record_until_refused(self, times, count):
         for _ in range(times):
@@ -62,11 +86,36 @@ class Log:
         assert report.ok, report.finding
         with psycopg.connect(self.url) as connection:
             entries = dict(connection.execute("SELECT event_id, count(*) FROM log_entry GROUP BY 1").fetchall())
-            order = [row[0] for row in connection.execute("SELECT index FROM log_entry ORDER BY index")]
-        assert order == list(range(len(order)))
+            order = connection.execute("SELECT index, event_id FROM log_entry ORDER BY index").fetchall()
+        assert [index for index, _ in order] == list(range(len(order)))
         assert set(entries.values()) <= {1}
         assert entries.keys() >= self.acknowledged
+        self.follow()
+        assert self.told == [event_id for _, event_id in order[: report.size]], "the feed: no gap, nothing twice"
+        self.check_releases()
+        for event_id in [*self.told[:1], *self.told[-3:]]:
+            self.check_receipt(event_id)
         return report
+
+    def check_releases(self):
+        """The accounting: each acknowledged intent once, with the outcome that was acknowledged, and without one it counts as disclosed."""
+        with self.database.transaction() as session:
+            found = service.transmissions(session, limit=100_000)
+            waiting = {one.release for one in service.unfinished(session, timedelta(days=-10_000))}
+        releases = {one.release: one for one in found}
+        assert len(releases) == len(found)
+        assert releases.keys() >= self.sent.keys()
+        for release, known in self.sent.items():
+            assert releases[release].disclosed
+            assert known == INTENT or releases[release].outcome == "sent"
+        assert waiting == {one.release for one in found if one.outcome == "unknown"}
+
+    def check_receipt(self, event_id):
+        """A receipt that was given proves the entry to somebody who shares no code with us."""
+        with self.database.transaction() as session:
+            receipt = service.proof(session, event_id)
+            (leaf,) = session.connection().exec_driver_sql("SELECT leaf FROM audit_event WHERE id = %s", (event_id,)).one()
+        assert outside_verifier.check_receipt(receipt, leaf.encode(), self.verifier.vkey).size > 0
 
     def sealed(self):
         """Whether everything that was recorded is under the newest checkpoint."""

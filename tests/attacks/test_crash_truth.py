@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from broker.audit import orphans
 from broker.audit import service as audit
@@ -142,3 +143,42 @@ def test_a_broker_killed_at_any_system_call_of_a_release(story, token, intents, 
         assert died > CALLED // 2
     check_log(story)
     sys.stdout.write(f"{died} kills in {CALLED} attempts at {len(points)} system calls; {len(arrived)} different lengths arrived\n")
+
+
+def test_a_database_that_may_only_be_read_releases_nothing_and_still_proves(story, token, intents):
+    """F-07: a standby, or a server that was made read-only. What can't be recorded is not done; what was published is there."""
+    settings, given = story.installation.settings, token()
+    url, base = settings.database_url.get_secret_value(), settings.base_url
+    patient = f"/fhir/Patient/{PATIENT}/$everything"
+    system = story.system("shengli-his")
+    assert system.fetch("GET", patient, given).status_code == 200
+    story.verify_log()
+    before = intents()
+    accounted = story.person("deng.li").call("GET", f"/api/v1/disclosures?patient={PATIENT}").json()["disclosures"]
+    proof = accounted[0]["proofs"][0].removeprefix(base)
+    receipt = story.person("deng.li").call("GET", proof).text
+
+    def read_only(value):
+        with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute("SET default_transaction_read_only = off")
+            (name,) = owner.execute("SELECT current_database()").fetchone()
+            owner.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(sql.Identifier(name), value))
+            owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (name,))
+
+    read_only("on")
+    try:
+        for _ in range(8):  # The first find connections that were cut, the others a database that refuses.
+            answer = system.fetch("GET", patient, given)
+            assert answer.status_code == 503, answer.text
+            assert "Bundle" not in answer.text
+        # Looking at what was sent of a patient is itself recorded, or not answered.
+        story.person("deng.li").call("GET", f"/api/v1/disclosures?patient={PATIENT}", expected=503)
+        assert story.person("deng.li").call("GET", proof).text == receipt
+    finally:
+        read_only("off")
+    assert intents() == before
+    until = time.monotonic() + 60
+    while system.fetch("GET", patient, given).status_code != 200:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    check_log(story)

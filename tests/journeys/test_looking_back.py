@@ -153,7 +153,7 @@ def test_the_supervisor_follows_from_where_they_were(story, exchange):
     assert expect(ask(story, who, "/api/v1/supervision", after=place, subject="disclosures"), 200).json()["events"] == []
     decisions = expect(ask(story, who, "/api/v1/supervision", subject="decisions"), 200).json()["events"]
     assert {"release.permitted", "release.refused"} <= {one["type"] for one in decisions}
-    for wrong in ("x", "1", "1-", "-1", "1-2-3", "9" * 30 + "-1"):
+    for wrong in ("x", "1", "1-", "-1", "1-2-3", "0-" + "0" * 32, "9" * 30 + "-" + "0" * 32):
         story.person(who).call("GET", f"/api/v1/supervision?after={wrong}", expected=422)
 
 

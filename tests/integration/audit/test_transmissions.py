@@ -180,6 +180,14 @@ class TestOrphans:
         set_clock(START + timedelta(seconds=15))
         assert service.close_orphans(database) == 1
 
+    def test_a_clock_that_is_set_back_makes_nobody_wait(self, at, database, set_clock, transmissions):
+        """F-10: the intent was stamped by a clock that was an hour ahead; it and those behind it are closed all the same."""
+        at(60, intent())
+        at(0, intent())
+        set_clock(START + timedelta(minutes=1))
+        assert service.close_orphans(database) == 2
+        assert {one.outcome for one in transmissions()} == {"unknown"}
+
     def test_an_outcome_that_comes_while_the_gate_is_waited_for_stands(
         self, at, database, database_url, set_clock, transmissions, record, monkeypatch
     ):
