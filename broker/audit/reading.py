@@ -37,11 +37,11 @@ class Place(NamedTuple):
     The last entry's id says whether the log is still the one that was read: a log that lost entries, and went on, has others there.
     """
 
-    index: int
+    entries: int
     last: UUID
 
     def __str__(self) -> str:
-        return f"{self.index}-{self.last.hex}"
+        return f"{self.entries}-{self.last.hex}"
 
     @classmethod
     def parse(cls, text: str) -> Place | None:
@@ -122,11 +122,11 @@ def onwards(session: Session, place: Place | None, types: Collection[str], *, li
     connection = store.raw(session)
     published = store.latest(connection)
     size = 0 if published is None else published.size
-    begin, restarted = 0 if place is None else place.index, False
-    if place is not None and (place.index > size or _event_at(connection, place.index - 1) != place.last):
-        losses = [one for one in log_keys.openings(connection) if one < place.index]
+    begin, restarted = 0 if place is None else place.entries, False
+    if place is not None and (place.entries > size or _event_at(connection, place.entries - 1) != place.last):
+        losses = [one for one in log_keys.openings(connection) if one < place.entries]
         if not losses:
-            raise Unavailable("the log is shorter than was told") if place.index > size else Invalid("after: a place of another log")
+            raise Unavailable("the log is shorter than was told") if place.entries > size else Invalid("after: a place of another log")
         begin, restarted = losses[0], True
     end = min(size, begin + WINDOW)
     rows = connection.execute(_SEALED, {"begin": begin, "end": end, "types": sorted(types), "limit": limit}).fetchall()

@@ -60,7 +60,7 @@ def test_one_answer_looks_at_so_much_and_leads_on(record, sequencer, told, datab
     sequencer.seal_once()
     with database.transaction() as session:
         first = service.onwards(session, None, ("workforce.%",))
-    assert (first.events, first.place.index, first.more) == ([], 4, True)
+    assert (first.events, first.place.entries, first.more) == ([], 4, True)
     assert told(types=("workforce.%",))[0] == [9]
 
 
