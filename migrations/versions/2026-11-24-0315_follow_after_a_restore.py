@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "202611240315"
-down_revision = "202611240250"
+down_revision = "202611240305"
 branch_labels = None
 depends_on = None
 
