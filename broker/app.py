@@ -49,6 +49,7 @@ from broker.policy.routes import build_router as opa_router
 from broker.records import service as records
 from broker.release.accounting import accounting
 from broker.release.accounting_file import written
+from broker.release.ahead import background as prepared_releases
 from broker.release.beside import beside
 from broker.release.bulk import writing as bulk_exports
 from broker.release.bulk.routes import build_router as bulk_router
@@ -60,7 +61,6 @@ from broker.release.reconciliation import build_router as reconciliation_router
 from broker.release.routes import build_router as release_router
 from broker.release.routes import everything_router
 from broker.release.service import Parts
-from broker.release.service import background as prepared_releases
 from broker.release.transmissions import build_router as transmissions_router
 from broker.requests import service as requests
 from broker.requests.routes import build_router as requests_router

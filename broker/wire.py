@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -196,8 +197,19 @@ def _written(value: Any) -> tuple[bytes | None, pq.Format]:
     if isinstance(value, datetime):
         return ((value - _MILLENNIUM) // _MICROSECOND).to_bytes(8, "big", signed=True), _BINARY
     if isinstance(value, (list, tuple)):
+        if value and set(map(type, value)) == {UUID}:
+            return _uuids(value), _BINARY
         return b"{" + b",".join(map(_element, value)) + b"}", _TEXT
     raise TypeError(type(value).__name__)
+
+
+#: Of an array in binary: one dimension, nothing null, elements of type uuid (PostgreSQL's ``array_recv``); its length and first index follow.
+_UUID_ARRAY = struct.Struct(">iiIii")
+_UUID_TYPE = 2950
+
+
+def _uuids(value: Sequence[UUID]) -> bytes:
+    return _UUID_ARRAY.pack(1, 0, _UUID_TYPE, len(value), 1) + b"".join([b"\0\0\0\x10" + each.bytes for each in value])
 
 
 def _element(value: Any) -> bytes:

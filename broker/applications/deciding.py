@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlmodel import Session
 
 from broker import clock
-from broker.applications import agreements, assessing, people, renewals, steps, telling
+from broker.applications import agreements, assessing, grants, people, renewals, steps, telling
 from broker.applications.drafts import patients_of
 from broker.applications.errors import AssessmentOutdated, NotComplete, StepsMissing
 from broker.applications.lifecycle import Action, GrantState, State
@@ -258,6 +258,7 @@ def _granted(
         on_behalf_of=taken.on_behalf_of,
     )
     renewals.replace_parent(session, means.keys, application, taken.who)
+    grants.came_to_life(session, grant)
     telling.decided(session, means.keys, application, "approved", terms.valid_until.isoformat())
     return grant
 

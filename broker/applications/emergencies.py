@@ -15,6 +15,7 @@ from sqlmodel import Session
 
 from broker import clock
 from broker.applications import assessing, people, sealing, steps
+from broker.applications.grants import came_to_life
 from broker.applications.lifecycle import Action, State
 from broker.applications.means import Means
 from broker.applications.models import Application, ApplicationPatient, Assessment, Grant, GrantPatient
@@ -101,6 +102,7 @@ def open_emergency(
     opened = steps.event(application, who, "emergency-opened", content=grant.content_hash, seconds=int((until - now).total_seconds()))
     event = replace(opened, grant=str(grant.id), patient=patient_key, subject=vault.subject)
     _store(session, means, application, who, State.APPROVED, opinion, event)
+    came_to_life(session, grant)
     return EmergencyGrant(grant, patient_key)
 
 

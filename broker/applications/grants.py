@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
-from broker import clock
+from broker import clock, jobs
 from broker.applications import people, steps, telling
 from broker.applications.errors import NoGrant, NoSuchApplication
 from broker.applications.lifecycle import GRANT_FINAL, GRANT_MOVES, GrantAction, GrantState, Part, check_grant_move, grant_state_at
@@ -21,6 +21,9 @@ from broker.applications.steps import Reason, ReasonCode
 from broker.audit.events import Event
 from broker.crypto import Keys
 from broker.database import close_gate
+
+#: The job that is deferred when a grant comes to life, by its id; ``release`` does it.
+PREPARE = "release.prepare"
 
 #: The event of each action.
 HAPPENED = {
@@ -76,6 +79,12 @@ def replace(session: Session, keys: Keys, application: Application, who: Actor) 
     event = _event(application, grant, who, GrantAction.REPLACE, reason)
     _store(session, keys, application, grant, GrantAction.REPLACE, GrantState.CLOSED, who=who, event=event, reason=reason)
     return grant
+
+
+def came_to_life(session: Session, grant: Grant) -> None:
+    """Have what its recipient will fetch first prepared, if releases may be made under it now; in the transaction that lets them."""
+    if grant.status == GrantState.ACTIVE:
+        jobs.defer(session, PREPARE, {"grant": str(grant.id)}, once=f"{PREPARE}:{grant.id}")
 
 
 def of_application(session: Session, application: Application, *, lock: bool = False) -> Grant | None:
@@ -200,3 +209,4 @@ def _store(
     session.add(grant)
     steps.store(session, keys, application, action=action, who=who, event=event, reason=reason)
     telling.grant_moved(session, keys, application, grant)
+    came_to_life(session, grant)

@@ -48,7 +48,18 @@ from broker.applications.drafts import draft, patients_of, typed_patients, updat
 from broker.applications.emergencies import EmergencyGrant, EmergencyRefused, open_emergency
 from broker.applications.errors import NoGrant, NoSuchApplication, NotNarrower
 from broker.applications.grant_views import GrantRegister, parties_of, types_within
-from broker.applications.grants import close, expire_due, of_application, resume, revoke, revoke_by_clock, state_now, suspend, suspend_by_clock
+from broker.applications.grants import (
+    PREPARE,
+    close,
+    expire_due,
+    of_application,
+    resume,
+    revoke,
+    revoke_by_clock,
+    state_now,
+    suspend,
+    suspend_by_clock,
+)
 from broker.applications.idempotency import Answer, forget, idempotent, request_hash
 from broker.applications.lifecycle import Action, GrantAction, GrantState, State
 from broker.applications.listing import SORTS, Glance, Listing, Wanted, glance, listing, recipients, waiting
@@ -70,6 +81,7 @@ __all__ = [
     "COLUMNS",
     "GRANT_FACTS_SQL",
     "OFFICES",
+    "PREPARE",
     "SORTS",
     "SPEND_SQL",
     "Action",

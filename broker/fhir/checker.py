@@ -102,21 +102,40 @@ class Checker:
         way = ways(reachable, patient)
         return [problem for index in self._doubtful(resources, own, way) for problem in self._judge(resources[index], index, patient, own, way)]
 
-    def reach(self, resource_type: str, resources: Sequence[bytes]) -> tuple[float, float] | None:
-        """Of what resources of a type show: the latest of their first seconds and the earliest of their last; None where the plan has no period."""
+    def examined(
+        self, resources: Sequence[bytes], *, patient: str, reachable: Collection[str] | None = None
+    ) -> tuple[list[Problem], dict[str, tuple[float, float]]]:
+        """What :meth:`problems` gives; if that is nothing, also how far the dates reach that resources show, of each type with a period in the
+        plan: the latest of their first seconds and the earliest of their last.
+        """
+        own = patient.encode() + b'"'
+        way = ways(reachable, patient)
+        reaches: dict[str, tuple[float, float]] = {}
+        doubtful = self._doubtful(resources, own, way, reaches)
+        if problems := [problem for index in doubtful for problem in self._judge(resources[index], index, patient, own, way)]:
+            return problems, {}
+        for index in doubtful:
+            resource = orjson.loads(resources[index])
+            self._reach(resource["resourceType"], [resource], reaches)
+        return [], reaches
+
+    def _reach(self, resource_type: str, resources: Sequence[dict[str, Any]], reaches: dict[str, tuple[float, float]]) -> None:
+        """Widen what is known of how far the dates of a type reach."""
         period = self._dates.get(resource_type)
-        if period is None or not resources:
-            return None
-        found = [period.reach(orjson.loads(resource)) for resource in resources]
-        return max(first for first, _ in found), min(last for _, last in found)
+        if period is not None:
+            latest, earliest = period.reach(resources)
+            before = reaches.get(resource_type, (latest, earliest))
+            reaches[resource_type] = max(latest, before[0]), min(earliest, before[1])
 
     def spans(self, resource_type: str, reach: tuple[float, float] | None) -> bool:
-        """Whether all that :meth:`reach` was told of, under this plan or one with another period, lies in this plan's period."""
+        """Whether all that :meth:`examined` read of a type, under this plan or one with another period, lies in this plan's period."""
         period = self._dates.get(resource_type)
         return period is None or (reach is not None and reach[0] <= period.until and reach[1] >= period.start)
 
-    def _doubtful(self, resources: Sequence[bytes], own: bytes, way: Ways | None = None) -> list[int]:
-        """Positions of all resources but those with which nothing can be wrong.
+    def _doubtful(
+        self, resources: Sequence[bytes], own: bytes, way: Ways | None = None, reaches: dict[str, tuple[float, float]] | None = None
+    ) -> list[int]:
+        """Positions of all resources but those with which nothing can be wrong. ``reaches`` is filled with what it reads.
 
         A body ``{A},"id":B}`` where ``{A}}`` and ``{"id":B}`` are JSON is JSON with the properties of both. The first, type and ``meta``,
         is the same for many resources of a release, so it is judged once; the second may hold no ``resourceType`` or ``meta`` again.
@@ -147,14 +166,16 @@ class Checker:
             for start in range(0, len(found), _TOGETHER):
                 chunk = given[start : start + _TOGETHER]
                 try:
-                    read = [orjson.loads(rest) for rest in chunk]
+                    values = [orjson.loads(rest) for rest in chunk]
                 except orjson.JSONDecodeError:
-                    read = None
-                if read is None or not is_valid(read) or (period is not None and not all(period.holds(each) for each in read)):
+                    values = None
+                if values is None or not is_valid(values) or (period is not None and not all(period.holds(each) for each in values)):
                     doubtful += found[start : start + _TOGETHER]
                 elif self._may_mean_another(chunk, own) or may_lead_astray(way, chunk):
                     pairs = zip(found[start:], chunk, strict=False)
                     doubtful += [index for index, rest in pairs if self._may_mean_another([rest], own) or may_lead_astray(way, [rest])]
+                if reaches is not None and values is not None:
+                    self._reach(resource_type, values, reaches)
         doubtful.sort()
         return doubtful
 

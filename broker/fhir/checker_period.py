@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any
@@ -46,10 +46,23 @@ class Period:
             return True
         return (first is None or _bounds(first)[0] <= self.until) and (last is None or _bounds(last)[1] >= self.start)
 
-    def reach(self, resource: dict[str, Any]) -> tuple[float, float]:
-        """The first and the last second that its dates may mean: :meth:`holds` is False for any window that lies outside of them."""
-        first, last = self._best(resource, self._starts), self._best(resource, self._ends)
-        return -inf if first is None else _bounds(first)[0], inf if last is None else _bounds(last)[1]
+    def reach(self, resources: Iterable[dict[str, Any]]) -> tuple[float, float]:
+        """The latest of the first seconds and the earliest of the last that their dates may mean: :meth:`holds` is True for each of them
+        where the window begins no later than the one and ends no earlier than the other.
+        """
+        latest, earliest, seen = -inf, inf, set[str]()
+        for resource in resources:
+            first = self._best(resource, self._starts)
+            last = first if self._ends is self._starts else self._best(resource, self._ends)
+            if isinstance(first, str) and last is first:  # Many have the moment of one encounter.
+                if first in seen:
+                    continue
+                seen.add(first)
+            if first is not None:
+                latest = max(latest, _bounds(first)[0])
+            if last is not None:
+                earliest = min(earliest, _bounds(last)[1])
+        return latest, earliest
 
     def _deep(self, value: str | dict[str, Any]) -> bool:
         """Whether a date is so far inside the window that nothing but its day need be read; of a Period, both ends."""

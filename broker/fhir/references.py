@@ -36,13 +36,16 @@ class Target(NamedTuple):
     id: str
 
 
+def mentions(body: bytes) -> list[bytes]:
+    """Everything that a reduced resource has as a ``reference``, as it is written; what an escape interrupts ends there."""
+    return [part[: part.find(b'"')] for part in body.split(_BEFORE)[1:]]
+
+
 def mentioned(bodies: Iterable[bytes]) -> set[bytes]:
-    """Everything that the reduced resources have as a ``reference``, as it is written; what an escape interrupts ends there."""
+    """What :func:`mentions` gives for all of these."""
     found: set[bytes] = set()
     for body in bodies:
-        parts = body.split(_BEFORE)
-        if len(parts) > 1:
-            found.update([part[: part.find(b'"')] for part in parts[1:]])
+        found.update(mentions(body))
     return found
 
 

@@ -22,7 +22,7 @@ from broker.fhir.ages import Age, age_class
 from broker.records.labelling import IN_TEXT
 from broker.records.models import SHARED
 from broker.records.tokens import id_token, label_tokens
-from broker.records.vault import Vault, labels_of, unwrap
+from broker.records.vault import Unsealed, Vault, labels_of, unwrap
 from broker.wire import Statement, run
 
 Cursor = psycopg.AsyncCursor[Any]
@@ -168,19 +168,10 @@ def birth_date(patient: bytes) -> str | None:
         return None
 
 
-async def read(
-    cursor: Cursor,
-    *,
-    patient_key: UUID,
-    types: Mapping[str, Window],
-    deny_tokens: Sequence[int],
-    after: tuple[str, UUID] | None = None,
-    limit: int | None = None,
-) -> list[Row]:
-    """The patient's resources of these types and dates that carry none of the denied labels, ordered by type and blinded id.
-
-    ``deny_tokens`` come from :func:`broker.records.tokens.label_tokens`; deny ``unclassified`` always. No types: no rows.
-    """
+def _reading(
+    patient_key: UUID, types: Mapping[str, Window], deny_tokens: Sequence[int], after: tuple[str, UUID] | None, limit: int | None
+) -> tuple[Statement, dict[str, Any]]:
+    """The statement of :func:`read`."""
     names = sorted(types)
     parameters = {
         "patient_key": patient_key,
@@ -196,8 +187,41 @@ async def read(
         statement = _WINDOWED
     else:
         statement = _ALL
-    (rows,) = await run(cursor.connection, (statement, parameters))
+    return statement, parameters
+
+
+async def read(
+    cursor: Cursor,
+    *,
+    patient_key: UUID,
+    types: Mapping[str, Window],
+    deny_tokens: Sequence[int],
+    after: tuple[str, UUID] | None = None,
+    limit: int | None = None,
+) -> list[Row]:
+    """The patient's resources of these types and dates that carry none of the denied labels, ordered by type and blinded id.
+
+    ``deny_tokens`` come from :func:`broker.records.tokens.label_tokens`; deny ``unclassified`` always. No types: no rows.
+    """
+    (rows,) = await run(cursor.connection, _reading(patient_key, types, deny_tokens, after, limit))
     return [*map(Row._make, rows)]
+
+
+async def read_with_extents(
+    cursor: Cursor, *, patient_key: UUID, types: Mapping[str, Window], deny_tokens: Sequence[int], limit: int
+) -> tuple[list[Row], dict[str, Extent]]:
+    """The first rows of :func:`read`, and of all that it gives the extent of each type, in one round trip."""
+    names = sorted(types)
+    windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
+    parameters = {
+        "patient_key": patient_key,
+        "types": names,
+        "deny": list(deny_tokens),
+        "starts": [window.start for window in windows],
+        "ends": [window.end for window in windows],
+    }
+    rows, found = await run(cursor.connection, _reading(patient_key, types, deny_tokens, None, limit), (_EXTENTS, parameters))
+    return [*map(Row._make, rows)], {name: Extent(*rest) for name, *rest in found}
 
 
 async def read_named(
@@ -226,32 +250,6 @@ class Extent(NamedTuple):
     dated: bool  #: whether each has a beginning
 
 
-async def extents(cursor: Cursor, *, patient_key: UUID, types: Mapping[str, Window], deny_tokens: Sequence[int]) -> dict[str, Extent]:
-    """Of what :func:`read` gives, the extent of each type."""
-    names = sorted(types)
-    windows = [types[name] if definitions.clinical_dates(name) else Window() for name in names]
-    parameters = {
-        "patient_key": patient_key,
-        "types": names,
-        "deny": list(deny_tokens),
-        "starts": [window.start for window in windows],
-        "ends": [window.end for window in windows],
-    }
-    (found,) = await run(cursor.connection, (_EXTENTS, parameters))
-    return {name: Extent(*rest) for name, *rest in found}
-
-
-async def links(cursor: Cursor, *, patient_key: UUID, sources: Sequence[tuple[str, UUID]]) -> list[UUID]:
-    """The blinded ids of all shared resources that the given resources of a patient refer to, whether there are such or not."""
-    parameters = {
-        "patient_key": patient_key,
-        "source_types": sorted({source[0] for source in sources}),
-        "sources": [source[1] for source in sources],
-    }
-    (found,) = await run(cursor.connection, (_LINKS, parameters))
-    return [link for (link,) in found]
-
-
 def state_of(rows: Iterable[Row]) -> bytes:
     """SHA-256 over type, blinded id, version and bytes of shared resources, each once: as long as it is the same, so are they."""
     found = sorted((row.type.encode(), row.id_token.bytes, row.version.to_bytes(8, "big"), sha256(row.body).digest()) for row in rows)
@@ -264,13 +262,21 @@ async def read_one(cursor: Cursor, keys: Keys, resource_type: str, resource_id: 
     return Row(*rows[0]) if len(rows) == 1 else None  # Two patients with one id can't be told apart: nobody gets either.
 
 
+class Linked(NamedTuple):
+    """Shared resources that resources of a patient refer to."""
+
+    rows: list[Row]
+    asked: list[UUID]  #: the blinded ids of all that are referred to, whether there are such or not
+    vault: Vault | None  #: opens the rows
+
+
 async def read_linked(
     cursor: Cursor, keys: Keys, *, patient_key: UUID, types: Sequence[str], sources: Sequence[tuple[str, UUID]], deny: Sequence[str] = ()
-) -> list[Row]:
-    """Shared resources (staff, organisations, products …) of these types that the given resources of a patient refer to.
+) -> Linked:
+    """Shared resources (staff, organisations, products …) of these types that the given resources of a patient refer to, in one round trip.
 
     ``sources`` are the places (:attr:`Row.place`) of what is really released: a psychiatrist that only a withheld encounter names
-    must not appear. ``deny`` are label codes. Open the rows with the vault of ``models.SHARED``.
+    must not appear. ``deny`` are label codes.
     """
     parameters = {
         "shared": SHARED,
@@ -280,8 +286,9 @@ async def read_linked(
         "source_types": sorted({source[0] for source in sources}),
         "sources": [source[1] for source in sources],
     }
-    (rows,) = await run(cursor.connection, (_LINKED, parameters))
-    return [*map(Row._make, rows)]
+    rows, asked, vaults = await run(cursor.connection, (_LINKED, parameters), (_LINKS, parameters), (_VAULT, (SHARED,)))
+    opened = unwrap(keys, SHARED, *vaults[0]) if rows and vaults else None
+    return Linked([*map(Row._make, rows)], [link for (link,) in asked], opened)
 
 
 def open_row(vault: Vault, row: Row) -> Opened:
@@ -289,18 +296,22 @@ def open_row(vault: Vault, row: Row) -> Opened:
     return open_rows(vault, (row,))[0]
 
 
+def unseal_rows(vault: Vault, rows: Sequence[Row]) -> list[Unsealed]:
+    """Id, labels (:func:`codes_of`) and body of each row, in their order. Raises RecordUnreadable when the bytes or place of one were changed."""
+    return vault.unseal([(row[1], row[2], row[3], row[5]) for row in rows])
+
+
 def open_rows(vault: Vault, rows: Sequence[Row]) -> list[Opened]:
     """Decrypt and unpack rows, in their order. Raises RecordUnreadable when the bytes or place of one were changed."""
-    found = vault.unseal([(row[1], row[2], row[3], row[5]) for row in rows])
     opened = []
-    for row, (resource_id, labels, body) in zip(rows, found, strict=True):
-        codes, in_text = _codes(labels)
+    for row, (resource_id, labels, body) in zip(rows, unseal_rows(vault, rows), strict=True):
+        codes, in_text = codes_of(labels)
         opened.append(Opened(resource_id, row[1], row[3], row[4], codes, body, in_text))
     return opened
 
 
 @lru_cache(maxsize=4096)
-def _codes(labels: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def codes_of(labels: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The codes of stored labels that count for the whole resource, and those that count where its free text is kept."""
     codes = [label.code for label in labels_of(labels)]
     return tuple(code for code in codes if not code.startswith(IN_TEXT)), tuple(code for code in codes if code.startswith(IN_TEXT))

@@ -32,10 +32,16 @@ def high_water(labels: Sequence[tuple[str, ...]]) -> str:
 _MATCH = b',"search":{"mode":"match"}}'
 
 
-def entries(base_url: str, resources: Sequence[tuple[str, str, bytes]], end: bytes = _MATCH) -> bytes:
-    """The entries of a Bundle, joined by commas; those of a searchset unless ``end`` says otherwise."""
+def each_entry(base_url: str, resources: Sequence[tuple[str, str, bytes]], end: bytes = _MATCH) -> list[bytes]:
+    """The entries of a Bundle; those of a searchset unless ``end`` says otherwise."""
     prefix = b'{"fullUrl":"' + base_url.encode() + b"/fhir/"
-    return b",".join([prefix + name.encode() + b"/" + one.encode() + b'","resource":' + body + end for name, one, body in resources])
+    return [b"".join((prefix, name.encode(), b"/", one.encode(), b'","resource":', body, end)) for name, one, body in resources]
+
+
+def bodies(base_url: str, names: Sequence[tuple[str, str]], written: Sequence[bytes]) -> list[bytes]:
+    """The resources in entries of a searchset: what was given to :func:`each_entry`, whose type and id are ``names``."""
+    before = len(b'{"fullUrl":"' + base_url.encode() + b'/fhir//","resource":')
+    return [one[before + len(name) + len(own) : -len(_MATCH)] for (name, own), one in zip(names, written, strict=True)]
 
 
 def assemble(
@@ -56,7 +62,7 @@ def assemble(
 
     ``resources`` are (type, id, JSON bytes). The bundle's own labels are the highest confidentiality of its entries and the
     obligations (HL7 DS4P), so that what the recipient must do travels with the data. ``certain``: the entry is the one patient that
-    ``$match`` found (R4 patient-operation-match). ``prepared``: what :func:`entries` gives for a searchset, instead of resources.
+    ``$match`` found (R4 patient-operation-match). ``prepared``: entries of a searchset joined by commas, instead of resources.
     """
     marks = [{"system": CONFIDENTIALITY, "code": high_water(labels)}, *({"system": ACT_CODE, "code": str(one["code"])} for one in obligations)]
     head: dict[str, object] = {
@@ -72,7 +78,7 @@ def assemble(
         head["link"] = [{"relation": relation, "url": url} for relation, url in links.items()]
     opened = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()[:-1]
     if prepared is None:
-        if not resources:
-            return opened + b"}"  # An empty array is not valid FHIR JSON.
-        prepared = entries(base_url, resources, b"}" if kind != "searchset" else _CERTAIN if certain else _MATCH)
+        prepared = b",".join(each_entry(base_url, resources, b"}" if kind != "searchset" else _CERTAIN if certain else _MATCH))
+    if not prepared:
+        return opened + b"}"  # An empty array is not valid FHIR JSON.
     return b"".join((opened, b',"entry":[', prepared, b"]}"))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from typing import Any
 
 import psycopg
 
 from broker.crypto import Keys, digest
 from broker.errors import BrokerError
+from broker.fhir.references import mentioned
 from broker.records import service as records
 from broker.release import prepared, reaching
 from broker.release.answers import Item
-from broker.release.reducing import Order, Page, Reduced, Reducer, Unsafe, names_shared, pseudonym
+from broker.release.reducing import DEFAULT_COUNT, Order, Page, Reduced, Reducer, Unsafe, names_shared, pseudonym
 from broker.release.shaping import shaped
 
 __all__ = ["DEFAULT_COUNT", "Order", "Page", "Unsafe", "names_shared", "page", "pseudonym", "safely"]
@@ -27,11 +27,6 @@ __all__ = ["DEFAULT_COUNT", "Order", "Page", "Unsafe", "names_shared", "page", "
 log = logging.getLogger("broker.release")
 
 Cursor = psycopg.AsyncCursor[Any]
-
-#: Sizes of a search page where the caller names none. ``$everything`` without ``_count`` is whole.
-DEFAULT_COUNT = 100
-
-_REFERENCE = re.compile(rb'"reference":"([A-Z][A-Za-z]{1,63}/[A-Za-z0-9\-.]{1,64})"')
 
 
 async def safely(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
@@ -50,21 +45,23 @@ async def safely(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
 async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
     """One page, or the whole, of what may leave. Where shared resources are asked for by type there are no pages."""
     reduce = Reducer(keys, order)
-    if (ready := await prepared.whole(cursor, keys, order, reduce)) is not None:
+    if (ready := await prepared.ready(cursor, keys, order, reduce)) is not None:
         return ready
     open_ways = reaching.Reaching(cursor, keys, reduce)
-    count = None if reduce.through_others else order.wanted.count if order.wanted.everything else order.wanted.count or DEFAULT_COUNT
-    counting = order.wanted.total and order.after is None
+    count, counting = reduce.count, reduce.counting
     found: list[Reduced] = []
     after, more = order.after, True
     one = None if reduce.through_others or order.wanted.everything or order.wanted.id is None else (order.wanted.types[0], order.wanted.id)
     whose, types, deny = order.vault.patient_key, reduce.windows, reduce.deny_tokens
+    extents: dict[str, records.Extent] | None = None
     while more and (count is None or counting or len(found) <= count):
         if one is not None:
             rows = await records.read_named(cursor, patient_key=whose, types=types, deny_tokens=deny, named=[records.id_token(keys, *one)])
+        elif after is None and prepared.keeps(order, reduce):
+            rows, extents = await records.read_with_extents(cursor, patient_key=whose, types=types, deny_tokens=deny, limit=reduce.batch(count))
         else:
             rows = await records.read(cursor, patient_key=whose, types=types, deny_tokens=deny, after=after, limit=reduce.batch(count))
-        read = reduce.each(order.vault, rows)
+        read = reduce.each(order.vault, rows, reduce.ledger)
         if not reduce.whole:  # Before anything is asked of them: what a reference says can't be searched where the reference can't leave.
             read = [each for each in await open_ways.cut(read) if reduce.fits(each)]
         found.extend(read)
@@ -89,7 +86,7 @@ async def page(cursor: Cursor, keys: Keys, order: Order) -> Page | Unsafe:
         found = [one._replace(body=shaped(one.type, one.body, order.wanted.elements)) for one in found]
     items = tuple(Item(one.type, one.id, one.version, digest(one.body)) for one in found)
     patient, keep = reduce.shown_id("Patient", order.vault.fhir_id), None
-    if (made := await prepared.contents_of(cursor, order, reduce, found, items)) is None:
+    if extents is None or (made := prepared.contents_of(order, reduce, extents, found, items)) is None:
         problems = reduce.checker.problems([one.body for one in found], patient=patient, reachable=open_ways.known)
     else:
         problems, keep = prepared.sealed(keys, order, reduce, made, found, open_ways.known)
@@ -112,12 +109,11 @@ async def _shared(cursor: Cursor, keys: Keys, order: Order, reduce: Reducer, fou
     types = [name for name in reduce.order.plan.types if name in records.SHARED_TYPES and (not order.wanted.types or name in order.wanted.types)]
     if not types or not found:
         return []
-    visible = frozenset(reference.decode() for one in found for reference in _REFERENCE.findall(one.body))
     sources, whose = [one.place for one in found], order.vault.patient_key
-    rows = await records.read_linked(cursor, keys, patient_key=whose, types=types, sources=sources, deny=sorted(reduce.denied))
+    linked = await records.read_linked(cursor, keys, patient_key=whose, types=types, sources=sources, deny=sorted(reduce.denied))
     if reduce.witness is not None:
-        reduce.witness.saw(await records.links(cursor, patient_key=whose, sources=sources), rows)
-    if not rows:
+        reduce.witness.saw(linked.asked, linked.rows)
+    if not linked.rows or linked.vault is None:
         return []
-    vault = await records.vault(cursor, keys, records.SHARED)
-    return [] if vault is None else [one for one in reduce.each(vault, rows) if f"{one.type}/{one.id}" in visible]
+    visible = mentioned([one.body for one in found])
+    return [one for one in reduce.each(linked.vault, linked.rows) if f"{one.type}/{one.id}".encode() in visible]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -93,10 +94,20 @@ def _associated(patient_key: UUID, release: UUID) -> bytes:
     return b"manifest|" + patient_key.bytes + release.bytes
 
 
+class _Packer(threading.local):
+    """A zstd context of one thread: to make one costs more than to pack a manifest."""
+
+    def __init__(self) -> None:
+        self.compress = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress
+
+
+_packer = _Packer()
+
+
 def packed_manifest(items: Sequence[Item]) -> bytes:
     """The list of what leaves, compressed."""
-    lines = "\n".join(f"{item.type} {item.id} {item.version} {item.digest}" for item in items)
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(lines.encode())
+    lines = "\n".join([f"{kind} {name} {version} {digest}" for kind, name, version, digest in items])
+    return _packer.compress(lines.encode())
 
 
 def sealed_manifest(data_key: bytes, patient_key: UUID, release: UUID, packed: bytes) -> bytes:

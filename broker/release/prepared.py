@@ -1,9 +1,10 @@
-"""What lies prepared for the next whole release: made by the one before under the same grant, used as long as nothing has changed.
+"""What lies prepared for the next release: made by a whole one before under the same grant, used as long as nothing has changed.
 
 Good for one *basis* (grant, recipient, plan without its clock, policies, labels and consents that deny, address, the code itself), one epoch
 of the patient's consents, one number of changes of the patient's records, and one state of the shared resources that it rests on. What moves
 without any of these is asked at each release: whether all of it lies within the windows of now. All or nothing: what references may lead to is
 all that leaves, so that where one resource has fallen out of its window the whole is made anew. Whatever does not open or fit is made anew too.
+A page or a search takes of it what it would find itself (``release.slices``): a resource looks the same in every answer under one grant.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 import psycopg
 
 import broker
-from broker import clock, jobs
+from broker import clock
 from broker.crypto import Keys
 from broker.database import Database
 from broker.errors import BrokerError, Problem
 from broker.fhir import definitions
 from broker.fhir.plan import TypePlan
 from broker.records import service as records
-from broker.release import outcome, segments
+from broker.release import outcome, segments, slices
 from broker.release.answers import Item, Listed
-from broker.release.reducing import Kept, Order, Page, Prepared, Reduced, Reducer, tokens
-from broker.release.segments import Contents, Place, Unreadable
+from broker.release.reducing import Kept, Order, Page, Prepared, Reduced, Reducer, denied, tokens
+from broker.release.segments import Contents, Entries, Index, Place, Unreadable
 from broker.wire import Statement, run
 
 log = logging.getLogger("broker.release")
@@ -67,16 +68,21 @@ def software() -> str:
     return found.hexdigest()
 
 
-def _place(order: Order, reduce: Reducer) -> Place | None:
-    """Where it belongs; None where nothing is prepared, since it could change without being noticed, or is not the whole."""
+def keeps(order: Order, reduce: Reducer) -> bool:
+    """Whether what is made now may be kept for the next."""
+    return reduce.whole and _place(order) is not None
+
+
+def _place(order: Order) -> Place | None:
+    """Where it belongs; None where nothing is prepared, since it could change without being noticed."""
     under, plan, vault = order.under, order.plan, order.vault
-    if under is None or not reduce.whole or not order.gate.by_kind or order.wanted.elements:
+    if under is None or not order.gate.by_kind or order.wanted.elements:
         return None
     if any(name in records.SHARED_TYPES and _bounded(name, kept) for name, kept in plan.types.items()):
         return None
     bounds = [(name, kept.period_from is None, kept.period_until is None) for name, kept in plan.types.items()]
     basis = orjson.dumps([
-        software(), under.base_url, under.revision, under.grant.hex, order.recipient, plan.timeless, bounds, sorted(reduce.denied),
+        software(), under.base_url, under.revision, under.grant.hex, order.recipient, plan.timeless, bounds, sorted(denied(order)),
         order.gate.fingerprint, order.consent_required, clock.now().year,  # Bands of age end with the year (``fhir.transforms``).
     ])  # fmt: skip
     return Place(vault.patient_key, under.grant, hashlib.sha256(basis).digest(), vault.epoch, vault.changes)
@@ -87,10 +93,10 @@ def _bounded(name: str, kept: TypePlan) -> bool:
     return bool(definitions.clinical_dates(name)) and (kept.period_from is not None or kept.period_until is not None)
 
 
-async def whole(cursor: Cursor, keys: Keys, order: Order, reduce: Reducer) -> Page | None:
-    """The whole release, where what lies prepared is what would be made now; else None. Two statements in one round trip."""
-    place = _place(order, reduce)
-    if place is None:
+async def ready(cursor: Cursor, keys: Keys, order: Order, reduce: Reducer) -> Page | None:
+    """What the call asks for, where what lies prepared is what would be made now; else None. Two statements in one round trip."""
+    place = _place(order)
+    if place is None or not (reduce.whole or slices.serves(order, reduce)):
         return None
     parameters = {
         **place._asdict(), "since": clock.now() - timedelta(days=DAYS), "shared_types": _shared_types(order),
@@ -107,7 +113,9 @@ async def whole(cursor: Cursor, keys: Keys, order: Order, reduce: Reducer) -> Pa
         known = contents.state == state and contents.watched == tuple(each.bytes for each in watched)
         if not known or not fits(contents, order, reduce):
             return None
-        entries = segments.unpacked(packed)
+        if not reduce.whole:
+            return slices.page(contents, Entries(packed), order, reduce)
+        entries = segments.unpacked(packed.frames)
     except (Unreadable, BrokerError, IndexError):
         log.error("what lies prepared does not open; it is made anew")  # noqa: TRY400  (That is all there is to say.)
         return None
@@ -120,7 +128,7 @@ def fits(contents: Contents, order: Order, reduce: Reducer) -> bool:
     for name, kept in order.plan.types.items():
         if _bounded(name, kept):
             then = contents.windows.get(name)
-            if then is None or not _within(kept, then) or not _holds(reduce.windows[name], contents.extents.get(name)):
+            if then is None or not _within(kept, then) or not _holds(reduce.window(name), contents.extents.get(name)):
                 return False
         if name in contents.reaches and not reduce.checker.spans(name, contents.reaches[name]):
             return False
@@ -143,45 +151,50 @@ def _holds(window: records.Window, extent: records.Extent | None) -> bool:
     return (window.end is None or extent.since <= window.end) and (window.start is None or extent.until is None or extent.until >= window.start)
 
 
-async def contents_of(
-    cursor: Cursor, order: Order, reduce: Reducer, found: Sequence[Reduced], items: tuple[Item, ...]
-) -> tuple[Place, Contents] | None:
-    """What has to be known of a whole release that was made just now; None where it can't be kept."""
-    place, witness = _place(order, reduce), reduce.witness
+class Made(NamedTuple):
+    """What has to be known of a whole release that was made just now."""
+
+    place: Place
+    contents: Contents
+    listed: Index
+
+
+def contents_of(
+    order: Order, reduce: Reducer, extents: Mapping[str, records.Extent], found: Sequence[Reduced], items: tuple[Item, ...]
+) -> Made | None:
+    """What has to be known of a whole release that was made just now, but for what the checker finds; None where it can't be kept."""
+    place, witness, ledger = _place(order), reduce.witness, reduce.ledger
     if place is None or witness is None or witness.torn or not 0 < len(found) <= MOST:
         return None
     plan = order.plan
-    extents = await records.extents(cursor, patient_key=place.patient_key, types=reduce.windows, deny_tokens=reduce.deny_tokens)
-    of_type: dict[str, list[bytes]] = {}
-    for one in found:
-        of_type.setdefault(one.type, []).append(one.body)
-    reaches = {name: reduce.checker.reach(name, bodies) for name, bodies in of_type.items()}
+    labels = {one: number for number, one in enumerate(dict.fromkeys([one.labels for one in found]))}
     contents = Contents(
         windows={name: (kept.period_from, kept.period_until) for name, kept in plan.types.items() if _bounded(name, kept)},
         extents={name: extent for name, extent in extents.items() if _bounded(name, plan.types[name])},
-        reaches={name: reach for name, reach in reaches.items() if reach is not None},
+        reaches={},
         watched=tuple(sorted(each.bytes for each in witness.asked)),
         state=records.state_of(witness.rows.values()),
         shared=bool(witness.rows),
         types=tuple(Counter(one.type for one in found).items()),
-        labels=tuple({one.labels for one in found}),
+        labels=tuple(labels),
         held_back=reduce.held_back,
         manifest=outcome.packed_manifest(items),
     )
-    return (place, contents) if fits(contents, order, reduce) else None
+    index = Index(tuple(ledger.types), bytes(ledger.tokens), bytes(ledger.states), tuple([labels[one.labels] for one in found]), ())
+    return Made(place, contents, index) if fits(contents, order, reduce) else None
 
 
 def sealed(
-    keys: Keys, order: Order, reduce: Reducer, made: tuple[Place, Contents], found: Sequence[Reduced], reachable: Collection[str]
+    keys: Keys, order: Order, reduce: Reducer, made: Made, found: Sequence[Reduced], reachable: Collection[str]
 ) -> tuple[list[Problem], Kept | None]:
     """What the checker has against a release; if it is nothing, what the next one may send."""
-    place, contents = made
+    place = made.place
     assert order.under is not None  # noqa: S101  (Else there is no place.)
     problems, body = segments.checked_and_sealed(
-        keys, order.vault, place, reduce.checker, contents, [(one.type, one.id, one.body) for one in found],
+        keys, order.vault, place, reduce.checker, made.contents, made.listed, [(one.type, one.id, one.body) for one in found],
         base_url=order.under.base_url, patient=reduce.shown_id("Patient", order.vault.fhir_id), reachable=reachable,
     )  # fmt: skip
-    return (problems, None) if problems else ([], Kept(*place, tuple(UUID(bytes=each) for each in contents.watched), body))
+    return (problems, None) if problems else ([], Kept(*place, tuple(UUID(bytes=each) for each in made.contents.watched), body))
 
 
 def _shared_types(order: Order) -> list[str]:
@@ -230,13 +243,3 @@ def clean(database: Database) -> int:
         gone += found
         if not found:
             return gone
-
-
-def background() -> list[jobs.Job]:
-    """Tidying up after what nobody asks for any more."""
-
-    def tidy(tools: jobs.Tools, payload: dict[str, Any]) -> None:
-        del payload
-        clean(tools.database)
-
-    return [jobs.Job("release.forget_prepared", tidy, cron="17 * * * *")]

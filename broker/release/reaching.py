@@ -8,12 +8,13 @@ for makes no difference: the same resource looks the same in every answer under 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from broker.crypto import Keys
-from broker.fhir.references import Target, mentioned, target_of, tells_nothing
+from broker.fhir.references import Target, mentions, target_of, tells_nothing
 from broker.records import service as records
 
 if TYPE_CHECKING:
@@ -39,15 +40,19 @@ class Reaching:
 
     async def cut(self, found: list[Reduced]) -> list[Reduced]:
         """The same resources without references that lead out of reach."""
-        fresh = mentioned([one.body for one in found]) - self._asked
+        said = [mentions(one.body) for one in found]
+        fresh = {*chain.from_iterable(said)} - self._asked
         if fresh:
             if not self._complete:
                 self.known.update([f"{one.type}/{one.id}" for one in found])
             await self._look(fresh)
-        if not self._gone:
+        gone = self._gone
+        if not gone:
             return found
         without = self._reduce.minimiser.without
-        return [one._replace(body=without(one.type, one.body, self._gone)) for one in found]
+        return [
+            one if gone.isdisjoint(names) else one._replace(body=without(one.type, one.body, gone)) for one, names in zip(found, said, strict=True)
+        ]
 
     async def _look(self, fresh: set[bytes]) -> None:
         targets = {reference: target_of(reference) for reference in fresh if not tells_nothing(reference)}

@@ -18,10 +18,11 @@ from broker.consent import service as consent
 from broker.consent.residual import ResourceFacts, ResourceGate
 from broker.crypto import Keys
 from broker.fhir.checker import Checker, checker
-from broker.fhir.minimise import Minimiser, Withheld, compiled
+from broker.fhir.minimise import Item, Minimiser, Withheld, compiled
 from broker.fhir.plan import CONFIDENTIALITY, ReleasePlan, TypePlan
 from broker.records import service as records
-from broker.release.answers import Item, Listed
+from broker.release.answers import Item as Listing
+from broker.release.answers import Listed
 from broker.release.bundle import security
 from broker.release.filters import matcher
 from broker.release.query import Wanted
@@ -30,6 +31,10 @@ log = logging.getLogger("broker.release")
 
 #: Rows read at once; between two batches other calls of this process get their turn.
 BATCH = 500
+#: Sizes of a search page where the caller names none. ``$everything`` without ``_count`` is whole.
+DEFAULT_COUNT = 100
+#: What became of a row that was read: it leaves, it was withheld, or the plan's codes don't ask for it.
+KEPT, HELD, UNASKED = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Page:
 
     resources: tuple[tuple[str, str, bytes], ...]  #: type, id, JSON
     labels: tuple[tuple[str, ...], ...]
-    items: tuple[Item, ...]
+    items: tuple[Listing, ...]
     held_back: int
     following: tuple[str, UUID] | None
     total: int | None = None  #: of all that may leave and fits, where it was counted
@@ -108,6 +113,30 @@ class Reduced(NamedTuple):
     labels: tuple[str, ...]
     body: bytes
     place: tuple[str, UUID]
+
+
+class _Verdict(NamedTuple):
+    """Whether a resource with these labels may leave, and its labels as codes and as they are written."""
+
+    lets: bool
+    labels: tuple[str, ...]
+    security: bytes
+
+
+class Ledger:
+    """What became of each of the patient's rows that a whole release has read, in their order (``segments.Index``)."""
+
+    def __init__(self) -> None:
+        self.types: list[tuple[str, int]] = []
+        self.tokens = bytearray()
+        self.states = bytearray()
+
+    def add(self, kind: str, places: Sequence[UUID], states: bytes | bytearray) -> None:
+        """These rows of one type came next."""
+        before = self.types.pop()[1] if self.types and self.types[-1][0] == kind else 0
+        self.types.append((kind, before + len(places)))
+        self.tokens += b"".join([place.bytes for place in places])
+        self.states += states
 
 
 class Witness:
@@ -172,6 +201,11 @@ def _denied(same: _Same, by_consent: frozenset[str]) -> frozenset[str]:
     return frozenset(records.denied({*plan.deny_labels, *above, *by_consent}, free_text=_fixed(same).free_text))
 
 
+def denied(order: Order) -> frozenset[str]:
+    """Every label with which a resource stays behind, by plan or by consent."""
+    return _denied(_Same(order.plan), order.gate.denied_labels)
+
+
 class Reducer:
     """Reduces the rows of one release; holds the compiled plan and counts what it withholds."""
 
@@ -182,12 +216,12 @@ class Reducer:
         self.minimiser, self.checker, self.free_text = fixed.minimiser, fixed.checker, fixed.free_text
         self.matches = matcher(wanted.filters, wanted.within)
         self.held_back = 0
-        self.verdicts: dict[tuple[str, tuple[str, ...]], bool] = {}
+        self._verdicts: dict[tuple[str, bytes], _Verdict] = {}
         # A resource of no patient is reached through the patient's, so that those are looked at first.
         self.through_others = names_shared(wanted)
         several = bool(wanted.types) and not self.through_others
         self.windows = {name: window for name, window in fixed.windows.items() if not several or name in wanted.types}
-        self.denied = _denied(_Same(plan), order.gate.denied_labels)
+        self.denied = denied(order)
         self.deny_tokens = tokens(keys, order.vault.patient_key, self.denied)
         recipient, blinding = order.recipient, keys.blinding
         self.originals: dict[tuple[str, str], str] = {}
@@ -201,6 +235,7 @@ class Reducer:
         #: Whether the call is for everything of the patient, so that what it finds is all that may be fetched.
         self.whole = wanted.everything and not wanted.types and self.matches is None and wanted.count is None and order.after is None
         self.witness = None if order.under is None else Witness()
+        self.ledger = Ledger()
 
     def shown_id(self, resource_type: str, resource_id: str) -> str:
         """The id under which the recipient knows a resource."""
@@ -214,37 +249,67 @@ class Reducer:
         """The dates that the plan lets leave of a type, asked for or not."""
         return _fixed(_Same(self.order.plan)).windows[resource_type]
 
+    @property
+    def count(self) -> int | None:
+        """How many resources a page holds at most; None where there are no pages."""
+        wanted = self.order.wanted
+        return None if self.through_others else wanted.count if wanted.everything else wanted.count or DEFAULT_COUNT
+
+    @property
+    def counting(self) -> bool:
+        """Whether all that fit are counted."""
+        return self.order.wanted.total and self.order.after is None
+
     def batch(self, count: int | None) -> int:
         """How many rows to read at once."""
         return BATCH if count is None or self.matches is not None or not self.order.gate.trivial else min(BATCH, count + 1)
 
     def consented(self, opened: records.Opened) -> bool:
-        """Whether the patient's consents let this resource go. Where they look at nothing but type and labels, once for each pair."""
+        """Whether the patient's consents let this resource go."""
         gate = self.order.gate
         # A denial with conditions is not among the labels denied in SQL: where notes leave, what only they say is asked about here.
         labels = (*opened.labels, *opened.in_text) if self.free_text else opened.labels
-        if gate.by_kind:
-            kind = (opened.type, labels)
-            if kind not in self.verdicts:
-                facts = ResourceFacts(opened.type, opened.id, labels)
-                self.verdicts[kind] = gate.allows(facts, consent_required=self.order.consent_required)
-            return self.verdicts[kind]
         facts = consent.facts_of(orjson.loads(opened.body), labels) if gate.needs else ResourceFacts(opened.type, opened.id, labels)
         return gate.allows(facts, consent_required=self.order.consent_required)
 
-    def each(self, vault: records.Vault, rows: Sequence[records.Row]) -> list[Reduced]:
-        """The rows that may leave, reduced, in their order. Rows of one type are reduced together."""
+    def each(self, vault: records.Vault, rows: Sequence[records.Row], ledger: Ledger | None = None) -> list[Reduced]:
+        """The rows that may leave, reduced, in their order. Rows of one type are reduced together. ``ledger`` is told what became of each."""
         found: list[Reduced] = []
-        for kind, group in groupby(zip(records.open_rows(vault, rows), rows, strict=True), key=lambda pair: pair[0].type):
-            let = [(opened, row) for opened, row in group if self.lets(opened)]
-            items = [(opened.body, security(opened.labels), opened.version, _instant(opened.last_updated)) for opened, _ in let]
-            for (opened, row), body in zip(let, self.minimiser.reduce_many(kind, items, pseudonym=self.pseudonym), strict=True):
-                if isinstance(body, Withheld):
-                    log.warning("withheld: %s", body.reason_code)
-                    self.held_back += 1
-                elif body is not None:
-                    found.append(Reduced(kind, self.shown_id(kind, opened.id), opened.version, opened.labels, body, row.place))
+        opened = records.unseal_rows(vault, rows)
+        for kind, group in groupby(range(len(rows)), key=[row.type for row in rows].__getitem__):
+            places = list(group)
+            states = bytearray(b"%c" % HELD) * len(places)
+            let: list[tuple[int, records.Row, str, _Verdict]] = []
+            items: list[Item] = []
+            for at, place in enumerate(places):
+                row, (own, labels, body) = rows[place], opened[place]
+                verdict = self._verdict(kind, own, labels, row, body)
+                if verdict.lets:
+                    let.append((at, row, own, verdict))
+                    items.append((body, verdict.security, row.version, _instant(row.last_updated)))
+            for (at, row, own, verdict), reduced in zip(let, self.minimiser.reduce_many(kind, items, pseudonym=self.pseudonym), strict=True):
+                if isinstance(reduced, Withheld):
+                    log.warning("withheld: %s", reduced.reason_code)
+                elif reduced is None:
+                    states[at] = UNASKED
+                else:
+                    states[at] = KEPT
+                    found.append(Reduced(kind, self.shown_id(kind, own), row.version, verdict.labels, reduced, (kind, row.id_token)))
+            self.held_back += states.count(HELD)
+            if ledger is not None:
+                ledger.add(kind, [rows[place].id_token for place in places], states)
         return found
+
+    def _verdict(self, kind: str, own: str, labels: bytes, row: records.Row, body: bytes) -> _Verdict:
+        """What labels and consents say of a resource. Where they look at nothing but type and labels, the same of all that are equal in these."""
+        known = self._verdicts.get((kind, labels))
+        if known is None:
+            codes, in_text = records.codes_of(labels)
+            opened = records.Opened(own, kind, row.version, row.last_updated, codes, body, in_text)
+            known = _Verdict(self.lets(opened), codes, security(codes))
+            if self.order.gate.by_kind:
+                self._verdicts[kind, labels] = known
+        return known
 
     def fits(self, one: Reduced) -> bool:
         """Whether a resource as it would leave is what the call asks for."""
@@ -252,13 +317,10 @@ class Reducer:
         return self.matches is None or looked_through or self.matches(orjson.loads(one.body))
 
     def lets(self, opened: records.Opened) -> bool:
-        """Whether labels and consents let the resource go; counts it where they don't."""
+        """Whether labels and consents let the resource go."""
         # SQL has left these out already, by columns that whoever writes to the database could change; what is sealed counts.
         kept_out = not (self.denied.isdisjoint(opened.labels) and self.denied.isdisjoint(opened.in_text))
-        if opened.labels and not kept_out and self.consented(opened):
-            return True
-        self.held_back += 1
-        return False
+        return bool(opened.labels) and not kept_out and self.consented(opened)
 
 
 def names_shared(wanted: Wanted) -> bool:

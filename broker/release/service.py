@@ -88,8 +88,6 @@ class Parts:
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
 
-background = prepared.background  #: what releases do by themselves
-
 Connection = psycopg.AsyncConnection[Any]
 Cursor = psycopg.AsyncCursor[Any]
 Sending = Callable[[Ready], Awaitable[bool]]
@@ -323,11 +321,7 @@ async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: Permit
         return refusal
 
     # 4 fetch, 5 reduce, 6 check
-    under = Under(permitted.bound.grant, permitted.decision.revision, parts.settings.base_url) if ask.form is Form.SEARCHSET else None
-    order = collect.Order(
-        permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, wanted, permitted.after, under
-    )
-    page = await collect.safely(cursor, parts.keys, order)
+    page = await collect.safely(cursor, parts.keys, order_of(parts, permitted, ask.form))
     if isinstance(page, collect.Unsafe):
         await record_and_open(connection, outcome.failed(permitted.common, release_id, page.reason))
         log.error("release %s stopped: %s", release_id, page.reason)
@@ -351,6 +345,14 @@ async def _carried_out(parts: Parts, ask: Ask, cursor: Cursor, permitted: Permit
     await prepared.keep(parts.intents, page.keep)
     await record_outcome(connection, permitted, ready, intent, complete=complete)
     return None
+
+
+def order_of(parts: Parts, permitted: Permitted, form: Form) -> collect.Order:
+    """What to collect for what was permitted."""
+    under = Under(permitted.bound.grant, permitted.decision.revision, parts.settings.base_url) if form is Form.SEARCHSET else None
+    return collect.Order(
+        permitted.plan, permitted.vault, permitted.gate, permitted.consent_required, permitted.recipient, permitted.wanted, permitted.after, under
+    )
 
 
 async def record_intent(parts: Parts, permitted: Permitted, release_id: UUID, *, spend: bool) -> UUID | None:

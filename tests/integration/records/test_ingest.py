@@ -338,8 +338,9 @@ def test_shared_resources_are_read_through_what_is_released(database: Database, 
             deny_tokens=records.label_tokens(keys, key, ["HIV"]),
         )
         found = await records.read_linked(cursor, keys, patient_key=key, types=["Practitioner"], sources=[row.place for row in rows])
-        vault = await records.vault(cursor, keys, SHARED)
-        return [records.open_row(vault, row).id for row in found]
+        assert found.vault is not None
+        assert found.asked == [records.id_token(keys, "Practitioner", "d1")]
+        return [records.open_row(found.vault, row).id for row in found.rows]
 
     assert raw(database, linked) == ["d1"]
 

@@ -28,6 +28,7 @@ from broker.fhir.plan import ReleasePlan, Transform, TypePlan
 from broker.records import service as records
 from broker.release import collect, outcome, paging, prepared, segments
 from broker.release.answers import Form
+from broker.release.bundle import high_water
 from broker.release.query import Wanted
 from broker.release.ready import made_ready
 from broker.release.reducing import Reducer, Under
@@ -100,8 +101,8 @@ class World:
 def world(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     database = Database(module_database_url, "broker_web")
     keys = load_keys(Settings(var=tmp_path_factory.mktemp("var")))
-    for one in demo_data.bundles(NOW.date()):
-        if not any(b'"%b"' % name in one for name in (b"p1001", b"p1003", b"p1009")):
+    for one in demo_data.bundles(NOW.date()):  # The first are staff, places and devices.
+        if b'"Patient"' in one and not any(b'"%b"' % name in one for name in (b"p1001", b"p1003", b"p1009")):
             continue
         records.ingest_bundle(database, keys, one, source="test")
     yield World(database, keys)
@@ -263,16 +264,110 @@ def test_time_makes_them_anew(world: World, kept: collect.Order, monkeypatch: py
     assert page.prepared is None
 
 
-QUERIES = [
-    {"types": ("Observation",)}, {"count": 7}, {"filters": (("_since", "2020-01-01T00:00:00Z"),)}, {"filters": (("start", "2022-01-01"),)},
-    {"within": (("Observation", ((("category", "laboratory"),),)),)}, {"everything": False, "types": ("Patient",)},
-    {"everything": False, "types": ("Observation",), "elements": ("code",)},
+PARTS = [
+    {"types": ("Observation",)}, {"types": ("Observation", "Encounter")}, {"count": 7}, {"filters": (("_since", "2020-01-01T00:00:00Z"),)},
+    {"filters": (("start", "2022-01-01"),)}, {"within": (("Observation", ((("category", "laboratory"),),)),)},
+    {"filters": (("start", "2024-01-01"),), "count": 9}, {"types": ("Condition", "MedicationRequest"), "count": 3, "total": True},
+    {"everything": False, "types": ("Patient",)}, {"everything": False, "types": ("Observation",)},
+    {"everything": False, "types": ("Observation",), "count": 5}, {"everything": False, "types": ("Observation",), "count": 5, "total": True},
+    {"everything": False, "types": ("Observation",), "filters": (("category", "laboratory"),), "count": 4, "total": True},
+    {"everything": False, "types": ("Observation",), "filters": (("date", "ge2025-01-01"),), "count": 2},
+    {"everything": False, "types": ("Observation",), "filters": (("code", "no-such-code"),)}, {"everything": False, "types": ("Claim",)},
+    {"everything": False, "types": ("Observation",), "within": (("Observation", ((("category", "vital-signs"),),)),), "count": 6},
+]  # fmt: skip
+ANEW = [
+    {"everything": False, "types": ("Practitioner",)}, {"types": ("Observation", "Practitioner")}, {"everything": False, "types": ("Device",)},
+    {"everything": False, "types": ("Observation",), "elements": ("code",)}, {"everything": False, "types": ("Patient",), "id": PATIENT},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=str)
-def test_only_the_whole_is_answered_by_the_whole(world: World, kept: collect.Order, query: dict[str, Any]):
-    assert not world.used(replace(kept, wanted=replace(kept.wanted, **query)))
+def followed(world: World, order: collect.Order, *, used: bool) -> int:
+    """All pages of a call, each as it would be made anew; how many. ``used``: whether they come of what lies prepared."""
+    number = 0
+    while True:
+        page, expected = world.page(order), world.page(replace(order, under=None))
+        assert isinstance(page, collect.Page)
+        assert isinstance(expected, collect.Page)
+        assert (page.prepared is not None) == used
+        assert (page.following, page.total, high_water(page.labels)) == (expected.following, expected.total, high_water(expected.labels))
+        assert world.shown(order, page) == world.shown(order, expected)
+        number += 1
+        if page.following is None:
+            return number
+        order = replace(order, after=page.following)
+
+
+@pytest.mark.parametrize("query", PARTS, ids=str)
+def test_a_part_is_taken_of_the_whole_page_for_page_byte_for_byte(world: World, kept: collect.Order, query: dict[str, Any]):
+    assert followed(world, replace(kept, wanted=replace(kept.wanted, **query)), used=True) > bool(query.get("count"))
+
+
+@pytest.mark.parametrize("query", ANEW, ids=str)
+def test_what_the_whole_does_not_tell_is_made_anew(world: World, kept: collect.Order, query: dict[str, Any]):
+    followed(world, replace(kept, wanted=replace(kept.wanted, **query)), used=False)
+
+
+def test_a_part_is_as_good_as_the_whole_and_no_longer(world: World, kept: collect.Order, owner: psycopg.Connection):
+    """Every condition of the whole is one of a part: what it leads to may have gone although itself it has not changed."""
+    wanted = replace(kept.wanted, everything=False, types=("Condition",), count=3)
+    part = replace(kept, wanted=wanted)
+    assert world.used(part)
+    for change in CHANGES.values():
+        assert not world.used(replace(change(world), wanted=wanted))
+    owner.execute("UPDATE resource SET version = version WHERE patient_key = %s AND type = 'Patient'", (kept.vault.patient_key,))
+    assert not world.used(part)
+    assert not world.used(replace(world.order(ALL), wanted=wanted))
+
+
+def test_a_page_that_ended_at_what_is_gone_is_made_anew(world: World, kept: collect.Order):
+    gone = replace(kept, wanted=replace(kept.wanted, everything=False, types=("Observation",), count=5), after=("Observation", UUID(int=7)))
+    assert not world.used(gone)
+
+
+def test_staff_that_is_withheld_makes_pages_of_everything_anew(world: World, plain: None, monkeypatch: pytest.MonkeyPatch):
+    """Which page would have counted it is not written down."""
+    order = world.order(ALL)
+    each = Reducer.each
+
+    def one_less(self: Reducer, vault: records.Vault, rows: Any, ledger: Any = None) -> Any:
+        found = each(self, vault, rows, ledger)
+        if vault.patient_key == records.SHARED and found:
+            self.held_back += 1
+            return found[1:]
+        return found
+
+    monkeypatch.setattr(Reducer, "each", one_less)
+    assert isinstance(world.page(order, keep=True), collect.Page)
+    assert world.used(order)
+    followed(world, replace(order, wanted=replace(order.wanted, count=40)), used=False)
+    followed(world, replace(order, wanted=replace(order.wanted, types=("Observation",), count=40)), used=True)
+
+
+@given(cases(), st.sampled_from([PATIENT, "p1003"]), st.data())
+@settings(
+    max_examples=int(os.environ.get("BROKER_PREPARED_EXAMPLES", "10")), deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+def test_each_page_is_byte_for_byte_what_would_be_made_anew(world: World, case: Any, fhir_id: str, data: st.DataObject):
+    plan, others, denials = case
+    kinds = sorted(set(plan.types) - records.SHARED_TYPES) or ["Patient"]
+    query = {
+        "everything": data.draw(st.booleans()), "types": tuple(data.draw(st.sets(st.sampled_from(kinds), min_size=1, max_size=2))),
+        "count": data.draw(st.sampled_from([None, 1, 7, 60])), "total": data.draw(st.booleans()),
+        "filters": data.draw(st.sampled_from([(), (), (("_lastUpdated", "ge2020-01-01"),), (("_since", "2020-01-01T00:00:00Z"),)])),
+    }  # fmt: skip
+    if query["everything"] and data.draw(st.booleans()):
+        query["types"] = ()
+    if query["count"] == 1:
+        query["types"] = query["types"][:1] if query["types"] else ("Patient",)
+    order = world.order(plan, *denials, fhir_id=fhir_id)
+    page = world.page(order, keep=True)
+    for one in (order, *(world.order(moved, *denials, fhir_id=fhir_id) for moved in others)):
+        part = replace(one, wanted=replace(one.wanted, **query))
+        if one is order and isinstance(page, collect.Page) and page.keep is not None and data.draw(st.booleans()):
+            followed(world, part, used=world.used(part))
+        else:
+            assert world.shown(part, world.page(part)) == world.anew(part)
 
 
 def test_where_consents_look_at_more_than_type_and_labels_nothing_is_prepared(world: World, plain: None):
@@ -552,8 +647,9 @@ def test_what_the_checker_did_not_pass_can_not_be_sealed(world: World, kept: col
     reduce = Reducer(world.keys, kept)
     place = segments.Place(kept.vault.patient_key, GRANT, b"b", 0, 0)
     contents = segments.Contents({}, {}, {}, (), b"", shared=False, types=(), labels=(), held_back=0, manifest=b"")
+    index = segments.Index((), b"", b"", (), ())
     problems, body = segments.checked_and_sealed(
-        world.keys, kept.vault, place, reduce.checker, contents, [("Basic", "x", b'{"resourceType":"Basic","id":"x"}')],
+        world.keys, kept.vault, place, reduce.checker, contents, index, [("Basic", "x", b'{"resourceType":"Basic","id":"x"}')],
         base_url=BASE, patient=PATIENT, reachable=(),
     )  # fmt: skip
     assert problems

@@ -132,7 +132,7 @@ def test_what_the_minimiser_lets_slip_the_checker_stops(agreed, entries, owner, 
     assert agreed.everything().status_code == 200
 
 
-@pytest.mark.parametrize("place", [(Minimiser, "reduce_many"), (Checker, "problems")], ids=["minimiser", "checker"])
+@pytest.mark.parametrize("place", [(Minimiser, "reduce_many"), (Checker, "_doubtful")], ids=["minimiser", "checker"])
 def test_a_mistake_of_ours_releases_nothing_and_tells_the_log_nothing_of_the_data(agreed, entries, owner, monkeypatch, capfd, place):
     owner.execute("DELETE FROM prepared_release")
 

@@ -379,6 +379,42 @@ def test_what_its_digits_say_is_what_its_moment_says(days, time, edge, hours, en
         assert period.holds(value) is (low <= until and high >= start)
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.one_of(
+            st.dates(datetime(2023, 11, 1).date(), datetime(2026, 2, 1).date()).map(lambda day: {"effectiveDateTime": day.isoformat()}),  # noqa: DTZ001
+            st.sampled_from([
+                {}, {"effectiveDateTime": "2025"}, {"effectiveDateTime": "2024-12"}, {"effectiveDateTime": "someday"},
+                {"effectivePeriod": {"start": "2024-06-01"}}, {"effectivePeriod": {"end": "2025-02-01"}},
+                {"effectiveInstant": "2025-01-01T00:00:00Z"},
+            ]),
+        ),
+        min_size=1, max_size=20,
+    ),
+    st.lists(st.booleans(), min_size=20, max_size=20),
+)  # fmt: skip
+def test_how_far_dates_reach_says_what_each_of_them_says(dates, written):
+    """What was examined once tells whether a window that has moved holds it all, resource for resource (``release.prepared``)."""
+    kept = ("status", "code", "subject", "effective", "issued")
+    bodies = [
+        as_written({"resourceType": "Observation", "meta": META, "id": "a", **OBSERVATION, **each})
+        if quick else json.dumps({"id": "a", "resourceType": "Observation", "meta": META, **OBSERVATION, **each}).encode()
+        for each, quick in zip(dates, written, strict=False)
+    ]  # fmt: skip
+    problems, reaches = Checker(plan("Observation", *kept, period={"start": "2000-01-01"})).examined(bodies, patient="p1")
+    assert problems == []
+    assert list(reaches) == ["Observation"]
+    for period in ({"start": "2024-01-01"}, {"start": "2025-01-01"}, {"start": "2025-01-01", "end": "2025-06-30"}, {"end": "2024-12-31"}):
+        moved = Checker(plan("Observation", *kept, period=period))
+        assert moved.spans("Observation", reaches["Observation"]) is (moved.problems(bodies, patient="p1") == [])
+    wrong = plan("Observation", "status", "code", "subject", period={"start": "2000-01-01"})
+    if any(dates):
+        problems, reaches = Checker(wrong).examined(bodies, patient="p1")
+        assert problems == Checker(wrong).problems(bodies, patient="p1") != []
+        assert reaches == {}
+
+
 def test_a_week_is_no_day():
     period = Period("Observation", 1_740_000_000, None, frozenset({"effectiveDateTime"}))
     assert not period.holds({"effectiveDateTime": "2025-W01-1T00:00:00+00:00"})
