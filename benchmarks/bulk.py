@@ -52,6 +52,7 @@ def grow(installation, story: Story, count: int) -> list[str]:
         for one in identifiers:
             text = text.replace(one, f"{one[:-6]}{number:06d}")
         records.ingest_bundle(installation.database, installation.keys, text.encode(), source="benchmark")
+        story.cast.patients[name] = story.cast.patients[SOURCE]  # Who they are, as the consent asks.
         story.file_consent(name, "shengli")
         names.append(name)
     return names

@@ -1,13 +1,14 @@
-"""`$everything` of a patient of about 200 resources, beside the floor, in one run; then again with ten times the data stored.
+"""`$everything` of patients of about 50, 150 and 2,000 resources, beside the floor, in one run; then again with more data stored.
 
-    .venv/bin/python benchmarks/release.py [--rounds 5] [--seconds 3] [--connections 8]
+    .venv/bin/python benchmarks/release.py [--rounds 5] [--seconds 3] [--connections 8] [--sizes 50,200,2000] [--grow 300]
 
-*Warm* is the second and every later release of a patient under a grant of which nothing has changed, *cold* the first: nothing lies
-prepared (docs/decisions/0031), so that each resource is opened, reduced and checked, and what comes of it is packed, sealed and sent to
-be stored. Beside them a page of a search, which is always made anew. Prints requests/s, resources/s, the ratio to the floor by requests
-and by the processor time of the serving process (which other work on the machine disturbs less), the 99th percentile, where the time of
-a warm release goes by step, and how much slower a warm release is with ten times the patients, consents and log entries. Ratios come from
-interleaved rounds.
+*Warm* is every release of a patient under a grant of which nothing has changed since the last one, and the first one where a worker has
+prepared it (docs/decisions/0031, 0032). *Cold*: nothing lies prepared, so that each resource is opened, reduced and checked, and what comes
+of it is packed, sealed and sent to be stored. *Page* is a search for 50 where something lies prepared, *page, anew* where nothing does.
+*First fetch* is one request after each approval, alone on the machine: prepared by the worker, and without one. Prints requests/s,
+resources/s, the ratio to the floor by requests and by the processor time of the serving process (which other work on the machine disturbs
+less), the 99th percentile under load, where the time of a warm and of a cold release goes by step, and how much slower a warm release is with more
+patients, consents and log entries stored. Ratios come from interleaved rounds. Of 200 resources of the demo's patient the plan lets 153 leave.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -34,11 +36,11 @@ from broker.demo.seed import seed
 from broker.demo.story import Story
 from broker.migrate import migrate
 from broker.records import service as records
+from broker.release import ahead
 from broker.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 PATIENT = "p1001"
-PAGE = f"/fhir/Observation?patient={PATIENT}&_count=50"
 
 
 #: Starts a server exactly as `broker serve` does: same protocol, one process.
@@ -91,12 +93,71 @@ def grow(installation, count: int) -> None:
         records.ingest_bundle(installation.database, installation.keys, bundle.encode(), source="benchmark")
 
 
+def sized(installation, story: Story, size: int) -> str:
+    """A patient of about so many resources that may leave, made of the demo's, with a consent; the id."""
+    name = f"s{size}"
+    source = next(bundle for bundle in demo_data.bundles() if f'"{PATIENT}"'.encode() in bundle and b'"Patient"' in bundle).decode()
+    for one in sorted(set(re.findall(r'"value":\s*"([0-9]{17}[0-9X]|ZY[0-9]{8})"', source))):
+        source = source.replace(one, f"{one[:-6]}{size:06d}")
+    entries = json.loads(source.replace(PATIENT, name))["entry"]
+    others = [one for one in entries if one["resource"]["resourceType"] in ("Observation", "Condition", "MedicationRequest")]
+    found = [one for one in entries if one["resource"]["resourceType"] == "Patient"]
+    for number in range(size - 1):
+        text = json.dumps(others[number % len(others)])
+        own = others[number % len(others)]["resource"]["id"]
+        found.append(json.loads(text.replace(f'{own}"', f'{own}-{number // len(others)}"')))
+    for start in range(0, len(found), 500):
+        records.ingest_bundle(
+            installation.database, installation.keys,
+            json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": found[start : start + 500]}).encode(), source="benchmark",
+        )  # fmt: skip
+    story.cast.patients[name] = story.cast.patients[PATIENT]  # Who they are, as the consent asks.
+    story.file_consent(name, "shengli", without=("PSY",))
+    return name
+
+
+def forgotten(url: str) -> None:
+    """Nothing lies prepared."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DELETE FROM prepared_release")
+
+
+def first_fetches(installation, server: EmbeddedServer, grant: str, port: int, request: bytes, times: int) -> None:
+    """One request after nothing lay prepared, and after the worker's job has run; half a second of rest before each."""
+    found: dict[str, list[float]] = {"prepared by the worker": [], "without a worker": []}
+    for _ in range(times):
+        for name, waits in found.items():
+            forgotten(server.url)
+            if name == "prepared by the worker":
+                ahead.prepare(installation, {"grant": grant})
+            time.sleep(0.5)
+            waits.append(once(port, request))
+    middle = {name: statistics.median(waits) * 1000 for name, waits in found.items()}
+    print("  first fetch after approval, one client: " + ", ".join(f"{name} {wait:.1f} ms" for name, wait in middle.items()))
+
+
+def once(port: int, request: bytes) -> float:
+    """Seconds until one answer was read whole, over a connection of its own."""
+    with socket.create_connection(("127.0.0.1", port)) as channel:
+        begun = time.perf_counter()
+        channel.sendall(request)
+        reader = channel.makefile("rb")
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += reader.readline()
+        length = int(re.search(rb"content-length: ([0-9]+)", head.lower())[1])
+        if not head.startswith(b"HTTP/1.1 200") or len(reader.read(length)) != length:
+            raise SystemExit("a first fetch failed")
+        return time.perf_counter() - begun
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--grow", type=int, default=300, help="patients added for the second part")
+    parser.add_argument("--sizes", default="50,200,2000")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="broker-bench-"))
     server = EmbeddedServer(folder / "postgres")
@@ -118,30 +179,46 @@ def main() -> None:
         )
         story.decide(application["number"], "endorser", "information_manager")
         token = story.system(parts["client"]).token(application["number"])["access_token"]
-        first = story.system(parts["client"]).fetch("GET", f"/fhir/Patient/{PATIENT}/$everything", token)
-        entries = json.loads(first.content)["entry"]
-        released = {(entry["resource"]["resourceType"], entry["resource"]["id"]) for entry in entries}
-        copy_plaintext(installation, server.url, released)
+        with psycopg.connect(server.url) as connection:
+            (grant,) = connection.execute("SELECT id FROM sharing_grant WHERE number = %s", (application["number"],)).fetchone()
+        sizes = [int(one) for one in given.sizes.split(",")]
+        patients = [PATIENT if size == 200 else sized(installation, story, size) for size in sizes]
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE floor (patient text, type text, id text, body bytea, PRIMARY KEY (patient, type, id))")
+            for one in patients:
+                if one != PATIENT:
+                    connection.execute(
+                        "INSERT INTO grant_patient (patient_key, grant_id) VALUES (%s, %s)", (installation.keys.patient_key(one), grant)
+                    )
+        counts: dict[str, int] = {}
+        for one in patients:
+            answer = story.system(parts["client"]).fetch("GET", f"/fhir/Patient/{one}/$everything", token)
+            released = {(entry["resource"]["resourceType"], entry["resource"]["id"]) for entry in json.loads(answer.content)["entry"]}
+            copy_plaintext(installation, server.url, one, released)
+            counts[one] = len(released)
         processes.append(serve("floor:app", floor_port, {"FLOOR_DATABASE": server.url}))
         wait(floor_port, "/x")
 
         def request(path: str, at: int) -> bytes:
             return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{at}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
-        def measured(label: str) -> dict[str, dict[str, float]]:
+        def measured(label: str, patient: str) -> dict[str, dict[str, float]]:
             nonlocal token
-            searched = len(json.loads(story.system(parts["client"]).fetch("GET", PAGE, token).content)["entry"])
+            whole, page = f"/fhir/Patient/{patient}/$everything", f"/fhir/Observation?patient={patient}&_count=50"
+            token = story.system(parts["client"]).token(application["number"])["access_token"]
+            searched = len(json.loads(story.system(parts["client"]).fetch("GET", page, token).content)["entry"])
+            count = counts[patient]
             kinds = {
-                "floor": (floor_port, f"/{PATIENT}", len(released)),
-                "warm": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
-                "cold": (port, f"/fhir/Patient/{PATIENT}/$everything", len(released)),
-                "page": (port, PAGE, searched),
-            }
+                "floor": (floor_port, f"/{patient}", count), "warm": (port, whole, count), "page": (port, page, searched),
+                "cold": (port, whole, count), "page, anew": (port, page, searched),
+            }  # fmt: skip
             rates: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
             for _ in range(given.rounds):
                 token = story.system(parts["client"]).token(application["number"])["access_token"]
                 for name, (at, path, _) in kinds.items():
-                    forgetful(server.url, forgets=name == "cold")
+                    forgetful(server.url, forgets=name in ("cold", "page, anew"))
+                    if name == "page":
+                        load(port, request(whole, port), 0.1, 1)
                     load(at, request(path, at), 0.3, given.connections)
                     process = processes[at == floor_port]
                     began = processor(process)
@@ -150,27 +227,39 @@ def main() -> None:
             forgetful(server.url, forgets=False)
             print(label)
             found = {}
-            for name, (_, _, count) in kinds.items():
+            for name, (_, _, resources) in kinds.items():
                 ratio = statistics.median(a[0] / b[0] for a, b in zip(rates[name], rates["floor"], strict=True))
                 worth = statistics.median(b[1] / a[1] for a, b in zip(rates[name], rates["floor"], strict=True))
                 rate, used, slow = (statistics.median(column) for column in zip(*rates[name], strict=True))
-                found[name] = {"resources": count, "per_second": rate, "ratio": ratio, "ratio_processor": worth, "p99": slow}
+                found[name] = {"resources": resources, "per_second": rate, "ratio": ratio, "ratio_processor": worth, "p99": slow}
                 print(
-                    f"  {name:5} {count:4} resources {rate:7.0f} req/s {rate * count:10,.0f} resources/s  p99 {slow * 1000:5.0f} ms"
+                    f"  {name:10} {resources:4} resources {rate:7.0f} req/s {rate * resources:10,.0f} resources/s  p99 {slow * 1000:5.0f} ms"
                     f"  processor {used * 1000:5.2f} ms  ratio {ratio:.2f} (processor {worth:.2f})"
                 )
+            first_fetches(installation, server, str(grant), port, request(whole, port), 2 * given.rounds)
             return found
 
-        before = measured("small database")
-        print(shares(port, request(f"/fhir/Patient/{PATIENT}/$everything", port), processes[0], given.connections))
+        def where_time_goes(patient: str) -> None:
+            whole = request(f"/fhir/Patient/{patient}/$everything", port)
+            for name in ("warm", "cold"):
+                forgetful(server.url, forgets=name == "cold")
+                print(shares(name, port, whole, processes[0], given.connections))
+            forgetful(server.url, forgets=False)
+
+        small = {}
+        for size, one in zip(sizes, patients, strict=True):
+            small[size] = measured(f"{counts[one]} resources", one)
+            where_time_goes(one)
+        middle = 200 if 200 in sizes else sizes[0]
+        main_patient = patients[sizes.index(middle)]
         grow(installation, given.grow)
         with psycopg.connect(server.url) as connection:
             connection.execute("ANALYZE")
-            counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("patient", "resource", "audit_event")}
-        after = measured(f"grown database ({counts})")
-        slower = before["warm"]["ratio"] / after["warm"]["ratio"]
+            stored = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("patient", "resource", "audit_event")}
+        after = measured(f"{counts[main_patient]} resources, grown database ({stored})", main_patient)
+        slower = small[middle]["warm"]["ratio"] / after["warm"]["ratio"]
         print(f"cost of a warm release, grown to small, each against its floor: {slower:.2f}")
-        result = {"released": len(released), "small": before, "grown": after, "counts": counts}
+        result = {"released": counts, "small": small, "grown": after, "counts": stored}
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / "release.json").write_text(json.dumps(result, indent=1))
     finally:
@@ -191,22 +280,24 @@ def forgetful(url: str, *, forgets: bool) -> None:
             connection.execute("DELETE FROM prepared_release")
 
 
-#: Step → functions (file, name) in which its time is spent.
+#: Step → functions (file, name) in which its time is spent; the first step that one of them belongs to, anywhere in the stack, has it.
 STEPS = {
     "token": {("bearer.py", "claims_of")},
-    "gate and facts": {("service.py", "behind_the_gate")},
-    "consents and policy": {("service.py", "judged")},
-    "intent": {("service.py", "record_intent")},
-    "reading, opening and asking of what lies prepared": {("prepared.py", "whole")},
-    "collecting anew": {("collect.py", "page")},
+    "decryption": {("vault.py", "unseal"), ("segments.py", "opened")},
+    "masking": {("minimise.py", "reduce_many"), ("reaching.py", "cut")},
+    "checking": {("checker.py", "examined"), ("checker.py", "problems")},
+    "packing for the next": {("segments.py", "checked_and_sealed"), ("prepared.py", "contents_of"), ("prepared.py", "keep")},
+    "policy and consents": {("service.py", "judged")},
+    "log": {("service.py", "record_intent"), ("service.py", "record_outcome")},
+    "database": {("wire.py", "run")},
+    "other collecting": {("collect.py", "page")},
     "body": {("ready.py", "made_ready")},
     "sending": {("delivery.py", "deliver")},
-    "outcome": {("service.py", "record_outcome")},
 }
 
 
-def shares(port: int, request_bytes: bytes, process: subprocess.Popen[bytes], connections: int) -> str:
-    """Where the time of a warm release goes, if py-spy is installed."""
+def shares(name: str, port: int, request_bytes: bytes, process: subprocess.Popen[bytes], connections: int) -> str:
+    """Where the processor time of a release goes, if py-spy is installed."""
     tool = shutil.which("py-spy")
     if tool is None:
         return "  (install py-spy to see where the time goes)"
@@ -224,20 +315,19 @@ def shares(port: int, request_bytes: bytes, process: subprocess.Popen[bytes], co
             step = next((name for name, places in STEPS.items() if not places.isdisjoint(frames)), "framework, server, event loop")
             total += int(number)
             found[step] += int(number)
-    return "  share of a warm release: " + ", ".join(f"{name} {100 * number // max(1, total)} %" for name, number in found.items())
+    return f"  share of a {name} release: " + ", ".join(f"{step} {100 * number // max(1, total)} %" for step, number in found.items())
 
 
-def copy_plaintext(installation, url: str, released: set[tuple[str, str]]) -> None:
-    """The rows that are released, in plain text, for the floor."""
+def copy_plaintext(installation, url: str, patient: str, released: set[tuple[str, str]]) -> None:
+    """The rows of a patient that are released, in plain text, for the floor."""
     with psycopg.connect(url, autocommit=True) as connection, installation.database.transaction() as session:
-        connection.execute("CREATE TABLE floor (patient text, type text, id text, body bytea, PRIMARY KEY (patient, type, id))")
-        for key in (installation.keys.patient_key(PATIENT), records.SHARED):
+        for key in (installation.keys.patient_key(patient), records.SHARED):
             vault = records.open_vault(session, installation.keys, key)
             query = "SELECT patient_key, type, id_token, version, last_updated, body FROM resource WHERE patient_key = %s"
             for row in session.connection().exec_driver_sql(query, (key,)):
                 opened = records.open_row(vault, records.Row(*row))
                 if (opened.type, opened.id) in released:
-                    connection.execute("INSERT INTO floor VALUES (%s, %s, %s, %s)", (PATIENT, opened.type, opened.id, opened.body))
+                    connection.execute("INSERT INTO floor VALUES (%s, %s, %s, %s)", (patient, opened.type, opened.id, opened.body))
         connection.execute("ANALYZE floor")
 
 

@@ -42,6 +42,7 @@ BUILDERS = {
         "desk",
         "beside",
         "accounting",
+        "ahead",
         "accounting_file",
         "reconciliation",
         "delivery",
