@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -25,6 +27,7 @@ from broker.incidents import service as incidents
 from broker.incidents.service import risk_score
 from broker.records import service as records
 
+_NUMBER = re.compile(r"[A-Z]{2}-\d{4}-\d{4,}")
 TITLES = (N_("What is to be changed"), N_("Where"), N_("Because of"), N_("Owner"), N_("Due"), N_("State"))
 
 
@@ -42,7 +45,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             [
                 Cell(one.title, note=one.evidence or ""),
                 Cell(words.word(spoken, "action_changes", one.changes)),
-                Cell(words.word(spoken, "action_source", one.source), note=one.source_ref),
+                Cell(words.word(spoken, "action_source", one.source), href=_where(one.source, one.source_ref), note=one.source_ref),
                 Cell(known.person(one.owner_id)),
                 Cell(language.day(spoken, one.due_on)),
                 Cell(*_state(spoken, done=one.done_at is not None, late=one.due_on < today)),
@@ -114,6 +117,15 @@ def _step(desk: Desk, form: Form, who: Visitor, session: Session, zone: str) -> 
             incidents.analyse_adverse_event(session, desk.keys, who.caller, id_of(form, "event"), root_cause=text_of(form))
         case _:
             raise Malformed("There is no such step.")
+
+
+#: Where what an action came of is read; the rest stands on the page of the actions itself.
+_PAGES = MappingProxyType({"incident": "incidents", "violation": "violations", "complaint": "concerns", "suggestion": "concerns"})
+
+
+def _where(source: str, ref: str) -> str:
+    """The page of what an action came of; "" where it has none, or its number is none."""
+    return f"/console/{_PAGES[source]}/{ref}" if source in _PAGES and _NUMBER.fullmatch(ref) else ""
 
 
 def _short(form: Form, name: str, most: int) -> str:

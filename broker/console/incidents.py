@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -182,10 +183,12 @@ def _whole(desk: Desk, pages: Pages, request: Request, who: Visitor, session: Se
             }
             for one in (incidents.steps(session, row) if reads else ())
         ],
-        "frozen": [_frozen(desk, spoken, one) for one in frozen],
+        "frozen": [_frozen(desk, session, spoken, one) for one in frozen],
         "standing": standing,
         "known": _known(session, spoken) if handles else {},
         "lift_asked": any(one.lift_asked_by for one in standing),
+        "lift_mine": any(one.lift_asked_by == who.caller.natural_person for one in standing),
+        "untold": sum(one.done_at is None for one in incidents.notices(session, row)) if reads else 0,
         "notices": notices,
         "severities": offered(spoken, "severity"),
         "hows": offered(spoken, "told_how"),
@@ -202,20 +205,35 @@ def _known(session: Session, spoken: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def _draft(desk: Desk, session: Session, row: Incident, audience: Audience, spoken: str) -> str:
-    return incidents.draft(session, row, audience, spoken, hospital=desk.settings.hospital, contact=desk.settings.base_url)
+    return incidents.draft(
+        session, row, audience, spoken, hospital=desk.settings.hospital, contact=desk.settings.base_url, zone=desk.settings.time_zone
+    )
 
 
-def _frozen(desk: Desk, spoken: str, one: Containment) -> list[Cell]:
+def _frozen(desk: Desk, session: Session, spoken: str, one: Containment) -> list[Cell]:
     zone = desk.settings.time_zone
     state = N_("lifted") if one.lifted_at else N_("lifting asked for") if one.lift_asked_by else N_("frozen")
-    # Of a patient only the blinded key is kept, which says nothing to anybody.
-    target = "–" if one.kind == TargetKind.PATIENT.value else one.target
     return [
         Cell(words.word(spoken, "target", one.kind)),
-        Cell(target, note="" if one.changed else said(spoken, N_("stood still already, or a drill"))),
+        Cell(_called(session, spoken, one), note="" if one.changed else said(spoken, N_("stood still already, or a drill"))),
         Cell(language.moment(spoken, zone, one.at)),
         Cell(said(spoken, state), tone="quiet" if one.lifted_at else "bad"),
     ]
+
+
+def _called(session: Session, spoken: str, one: Containment) -> str:
+    """What is frozen, as people call it. Of a patient only the blinded key is kept, which says nothing to anybody."""
+    match TargetKind(one.kind):
+        case TargetKind.PATIENT:
+            return said(spoken, N_("kept under a blinded key"))
+        case TargetKind.PERSON:
+            return identity.person(session, UUID(one.target)).name
+        case TargetKind.ORGANIZATION:
+            return named(identity.organization(session, one.target), spoken)
+        case TargetKind.CLIENT:
+            return identity.client(session, one.target).name
+        case _:
+            return one.target
 
 
 def _targets(session: Session, desk: Desk, form: Form) -> list[Target]:

@@ -113,8 +113,8 @@ def build_router(*, settings: Settings, keys: Keys) -> APIRouter:
         """The text that the broker proposes, in the language that you ask for (Accept-Language)."""
         row = service.look(session, caller, number)
         spoken = language(request)
-        contact = f"{settings.base_url}"
-        return {"language": spoken, "text": service.draft(session, row, audience, spoken, hospital=settings.hospital, contact=contact)}
+        text = service.draft(session, row, audience, spoken, hospital=settings.hospital, contact=settings.base_url, zone=settings.time_zone)
+        return {"language": spoken, "text": text}
 
     @router.post("/incidents/{number}/notices/{notice_id}")
     def notified(number: Number, notice_id: UUID, body: schemas.NoticeIn, session: SessionDep, caller: Person) -> schemas.IncidentWhole:

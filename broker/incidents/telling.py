@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session, select
 
@@ -21,14 +22,14 @@ from broker.incidents.rules import Audience
 from broker.incidents.wording import Told, notice
 
 
-def draft(session: Session, row: Incident, audience: Audience, language: str, *, hospital: str, contact: str) -> str:
-    """The text that the broker proposes, from what it knows. ``hospital``: the organisation's id."""
+def draft(session: Session, row: Incident, audience: Audience, language: str, *, hospital: str, contact: str, zone: str) -> str:
+    """The text that the broker proposes, from what it knows. ``hospital``: the organisation's id; ``zone``: by whose clocks (IANA)."""
     own = identity.organization(session, hospital)
     told = Told(
         number=row.number,
         hospital={"zh": own.name_zh, "en": own.name_en},
         kind=row.kind,
-        at=row.occurred_at or row.reported_at,
+        at=(row.occurred_at or row.reported_at).astimezone(ZoneInfo(zone)),
         types=tuple(row.data_types),
         patients=row.patients or 0,
         releases=row.releases or 0,

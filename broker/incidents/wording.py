@@ -21,7 +21,7 @@ class Told:
     number: str
     hospital: dict[str, str]  #: its name, zh and en
     kind: str
-    at: datetime
+    at: datetime  #: by the hospital's clocks
     types: tuple[str, ...]
     patients: int
     releases: int
@@ -42,6 +42,20 @@ _KINDS = {
     "policy-breach": ("违反信息共享制度", "breach of the sharing policy"),
     "other": ("其他信息安全事件", "another security incident"),
 }
+
+#: Kinds of data as letters name them; a type that is not here is named as FHIR does.
+_TYPES = {
+    "AllergyIntolerance": ("过敏信息", "allergies"), "Appointment": ("预约", "appointments"), "CarePlan": ("诊疗计划", "care plans"),
+    "Claim": ("费用申请", "claims"), "Condition": ("诊断", "diagnoses"), "Consent": ("知情同意", "consents"), "Coverage": ("参保信息", "insurance"),
+    "DiagnosticReport": ("检查检验报告", "reports"), "DocumentReference": ("病历文书", "documents"), "Encounter": ("就诊记录", "visits"),
+    "ExplanationOfBenefit": ("结算信息", "settlements"), "FamilyMemberHistory": ("家族史", "family history"),
+    "ImagingStudy": ("影像检查", "imaging studies"), "Immunization": ("预防接种", "immunisations"), "Location": ("就诊地点", "places of care"),
+    "Medication": ("药品", "medicines"), "MedicationAdministration": ("用药执行记录", "medicines given"),
+    "MedicationDispense": ("发药记录", "medicines dispensed"), "MedicationRequest": ("处方", "prescriptions"),
+    "MedicationStatement": ("服药情况", "medicines taken"), "Observation": ("检查检验结果", "observations and results"),
+    "Patient": ("身份信息", "identity"), "Practitioner": ("医务人员", "clinicians"), "Procedure": ("手术与操作", "procedures"),
+    "QuestionnaireResponse": ("问卷", "questionnaires"), "ServiceRequest": ("医嘱与申请单", "orders"), "Specimen": ("标本", "specimens"),
+}  # fmt: skip
 
 _OPENING = {
     Audience.AUTHORITY: ("个人信息安全事件报告", "Report of a personal-information security incident"),
@@ -66,14 +80,15 @@ def notice(audience: Audience, told: Told, language: str) -> str:
     """The text of a notice in ``zh`` or ``en``."""
     chinese = language == "zh"
     kind = _KINDS.get(told.kind, _KINDS["other"])[0 if chinese else 1]
-    types = ("、" if chinese else ", ").join(told.types) or ("无" if chinese else "none")
+    names = [_TYPES.get(one, (one, one))[0 if chinese else 1] for one in told.types]
+    types = ("、" if chinese else ", ").join(names) or ("无" if chinese else "none")
     opening, help_ = _OPENING[audience][0 if chinese else 1], _HELP[audience][0 if chinese else 1]
     if chinese:
         lines = [
             *(["【演练】本通知为演练内容，未发生真实事件。"] if told.drill else []),
             f"{opening}（{told.number}）",
             f"单位：{told.hospital['zh']}",
-            f"时间：{told.at:%Y-%m-%d %H:%M}（UTC）",
+            f"时间：{told.at:%Y-%m-%d %H:%M}",
             f"事件类型与原因：{kind}",
             f"涉及的个人信息种类：{types}；涉及患者 {told.patients} 人，信息传输 {told.releases} 次。",
             "可能的危害：个人健康信息可能被未经授权的人知悉或使用。",
@@ -86,7 +101,7 @@ def notice(audience: Audience, told: Told, language: str) -> str:
             *(["DRILL: this is an exercise, nothing has happened."] if told.drill else []),
             f"{opening} ({told.number})",
             f"Institution: {told.hospital['en']}",
-            f"Time: {told.at:%Y-%m-%d %H:%M} (UTC)",
+            f"Time: {told.at:%Y-%m-%d %H:%M}",
             f"What happened and why: {kind}",
             f"Kinds of personal information: {types}; {told.patients} patients, {told.releases} releases.",
             "Possible harm: health information may have become known to, or may be used by, somebody not entitled to it.",

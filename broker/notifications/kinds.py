@@ -32,8 +32,8 @@ KINDS: dict[str, Kind] = {
     # -- consents --
     "consent.withdrawn": Kind(
         "A patient withdrew a consent", "患者已撤回知情同意",
-        "The patient withdrew the consent {consent}. You received data {releases} times under it: stop using them, delete copies, acknowledge.",
-        "患者已撤回知情同意 {consent}，贵单位曾据此接收数据 {releases} 次。请停止使用、按约定删除副本并确认。", "/console/withdrawals",
+        "A patient withdrew a consent under which you received data, {releases} times: stop using them, delete copies, acknowledge.",
+        "患者已撤回一项知情同意，贵单位曾据此接收数据 {releases} 次。请停止使用、按约定删除副本并确认。", "/console/withdrawals?consent={consent}",
     ),
     # -- accounts --
     "account.password-set": Kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -320,3 +321,122 @@ def test_a_patient_asks_and_is_answered(chromium, lived_in, language, scripts):
         fill(page, "refuse", ground="kept-by-law", text="病历须依法保存")
         do(desk, "refuse")
         desk.look("request-refused")
+
+
+def test_a_correction_is_proposed_by_one_compared_by_another_and_recipients_are_told(chromium, lived_in):
+    """PIPL 46, RS-5.4: before beside after; whoever brought it can't agree to it; the recipient finds what to correct."""
+    story, number, _ = lived_in
+    asked = {"patient": PATIENT, "kind": "correction", "text": "化验值抄错了"}
+    path = f"/console/requests/{story.person('deng.li').call('POST', '/api/v1/patient-requests', expected=201, body=asked).json()['number']}"
+    with at(chromium, story.base_url, "zh") as desk:
+        page = sign_in(desk, story, "deng.li")
+        desk.open(path)
+        desk.press(f"main a[href='{path}/correct']")
+        desk.look("correction-which", picture=False)
+        page.locator("main summary:has-text('检查检验结果')").click()
+        with page.expect_navigation():
+            page.locator("main a[href*='resource=Observation']").first.click()
+        field = page.locator("input[inputmode=decimal]").first
+        before = field.input_value()
+        desk.press("form[action$='/correct'] button")
+        assert page.locator("#problems").count() == 1, "what changes nothing is no correction"
+        page.locator("input[inputmode=decimal]").first.fill("98.7")
+        desk.look("correction-filled")
+        desk.press("form[action$='/correct'] button")
+        assert page.locator("input[value=agree]").count() == 0, "who brought it doesn't agree to it"
+    with at(chromium, story.base_url, "en", scripts=False) as desk:
+        page = sign_in(desk, story, "jiang.tao")
+        desk.open(path)
+        (row,) = page.locator("main table.list tbody tr").all()
+        assert (row.locator("del").inner_text(), row.locator("ins").inner_text()) == (before, "98.7")
+        desk.look("correction-compared")
+        fill(page, "agree", text="已更正")
+        do(desk, "agree")
+    with story.installation.database.transaction() as session:
+        obligations.follow(session, story.installation.keys, days=15)
+    with at(chromium, story.base_url, "zh", phone=True) as desk:
+        page = sign_in(desk, story, "gao.min")
+        desk.open("/console/recalls?open=yes")
+        assert page.locator(f"tbody tr:has-text('{number}'):has-text('数据已更正')").count() == 1
+        desk.look("recalls-corrected")
+
+
+@pytest.fixture(scope="module")
+def details(lived_in):
+    """One instance of each page that an entry of a list leads to, with who looks at it."""
+    story, number, _ = lived_in
+    manager, second, nurse = (story.person(one) for one in ("deng.li", "jiang.tao", "gao.min"))
+    target = [{"kind": "person", "id": story.person("yu.fang").call("GET", "/api/v1/me").json()["id"]}, {"kind": "patient", "id": "p1002"}]
+    drill = manager.call("POST", "/api/v1/containments", expected=201, body={"targets": target, "reason": "演练", "drill": True}).json()["number"]
+    real = manager.call("POST", "/api/v1/containments", expected=201, body={"targets": target, "reason": "核查"}).json()["number"]
+    body = {"severity": "high", "sensitive": True, "applications": [number]}
+    manager.call("POST", f"/api/v1/incidents/{real}/assess", body=body)
+    manager.call("POST", f"/api/v1/incidents/{real}/ask-to-lift", body={"text": "已核实"})
+    patient = story.cast.patients["p1005"]
+    said = {**patient.identifier, "name": patient.name, "birthDate": patient.birth_date}
+    glass = {"recipient": "shengli-cardiology", "patient": said, "reason": "昏迷入院"}
+    opened = nurse.call("POST", "/api/v1/emergencies", expected=201, body=glass).json()["application"]
+    manager.call("POST", f"/api/v1/emergencies/{opened}/review", body={"verdict": "misuse", "text": "未到急诊"})
+    case = next(one["number"] for one in nurse.call("GET", "/api/v1/violations").json() if one["grounds"] == "emergency-misuse")
+    nurse.call("POST", f"/api/v1/violations/{case}/hear", body={"text": "误填"})
+    manager.call("POST", f"/api/v1/violations/{case}/propose", body={"sanction": "suspended", "days": 30, "text": "理由"})
+    order = {"kind": "media", "reason": "end-of-agreement", "method": "degaussed", "what": "移动硬盘 2 块"}
+    ordered = manager.call("POST", "/api/v1/destruction-orders", expected=201, body=order).json()["number"]
+    second.call("POST", f"/api/v1/destruction-orders/{ordered}/approve")
+    people = {one["username"]: one["id"] for one in story.person("peng.bo").call("GET", "/api/v1/people").json()}
+    now = clock.now()
+    times = {"starts_at": (now + timedelta(days=1)).isoformat(), "ends_at": (now + timedelta(days=1, hours=1)).isoformat()}
+    live = story.file_consent(OTHER, "shengli", without=("PSY",))
+    other = story.apply("gao.min", "shengli-cardiology", OTHER, "TREAT", "consent", TREATMENT)["number"]
+    story.decide(other, "song.yi", "deng.li")
+    assert live
+    body = {"application": other, "consultant": people["song.yi"], **times}
+    booked = nurse.call("POST", "/api/v1/consultations", expected=201, body=body).json()["number"]
+    asked = manager.call("POST", "/api/v1/patient-requests", expected=201, body={"patient": PATIENT, "kind": "explanation", "text": "请解释"}).json()
+    raised = nurse.call("POST", "/api/v1/concerns", expected=201, body={"kind": "complaint", "text": "答复太慢"}).json()["number"]
+    return [
+        ("deng.li", f"/console/incidents/{drill}", "incident-drill"),
+        ("deng.li", f"/console/incidents/{real}", "incident-asked-to-lift"),
+        ("deng.li", f"/console/emergencies/{opened}", "emergency-misused"),
+        ("deng.li", f"/console/violations/{case}", "violation-proposed"),
+        ("deng.li", f"/console/destruction/{ordered}", "certificate"),
+        ("deng.li", f"/console/requests/{asked['number']}", "request-explanation"),
+        ("deng.li", f"/console/concerns/{raised}", "concern"),
+        ("deng.li", "/console/inbox", "inbox-after"),
+        ("jiang.tao", f"/console/incidents/{real}", "incident-second"),
+        ("jiang.tao", f"/console/violations/{case}", "violation-second"),
+        ("gao.min", f"/console/violations/{case}", "violation-mine"),
+        ("gao.min", f"/console/emergencies/{opened}", "emergency-mine"),
+        ("gao.min", f"/console/consultations/{booked}", "consultation-booked"),
+        ("gao.min", "/console/inbox", "inbox-recipient"),
+        ("cao.yan", f"/console/incidents/{real}", "incident-auditor"),
+    ]
+
+
+#: What only a machine says: an id (but of a sending, which the recipient's system knows), a code with a hyphen in Chinese, an hour of UTC.
+RAW = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\bperson:|\bclient:|T\d\d:\d\dZ|\(UTC\)|（UTC）")
+ENGLISH = re.compile(r"(?<![\w./-])(?:[a-z]+-)+[a-z]+(?![\w./-])")
+
+
+@pytest.mark.parametrize(("language", "phone"), [("zh", True), ("en", False)])
+def test_each_detail_page_is_in_words_and_fits(chromium, lived_in, details, language, phone):
+    """RS-7.3, PI-3.5, PI-7, TM-5.4: axe on the phone in Chinese; no identifiers and no codes in either language."""
+    story = lived_in[0]
+    wrong: list[str] = []
+    for name in dict.fromkeys(one[0] for one in details):
+        with at(chromium, story.base_url, language, phone=phone, scripts=phone) as desk:
+            page = sign_in(desk, story, name)
+            for path, called in ((path, called) for who, path, called in details if who == name):
+                desk.open(path)
+                try:
+                    desk.look(called)
+                    words = page.locator("main").evaluate(
+                        "one => [...one.querySelectorAll('pre, code, textarea')].forEach(x => x.remove()) || one.innerText"
+                    )
+                    raw = RAW.findall(words)
+                    assert raw == [], f"{called}: {raw} in {words}"
+                    known = {"shengli-his", "renhe-finance-system"}
+                    assert language == "en" or set(ENGLISH.findall(words)) <= known, f"{called}: {ENGLISH.findall(words)}"
+                except AssertionError as error:
+                    wrong.append(f"{name} {path}: {error}")
+    assert wrong == [], "\n\n".join(wrong)

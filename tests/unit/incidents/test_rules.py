@@ -80,8 +80,10 @@ def test_a_notice_holds_what_pipl_57_lists(audience, language):
         "IN-2026-000001", {"zh": "仁和医院", "en": "Renhe Hospital"}, "key-stolen", AT, ("Condition", "Observation"), 7, 9, True, "CONTACT", False
     )
     text = notice(audience, told, language)
-    for part in ("IN-2026-000001", "Condition", "Observation", "7", "9", "CONTACT", told.hospital[language]):
+    kinds = {"zh": ("诊断", "检查检验结果"), "en": ("diagnoses", "observations and results")}[language]
+    for part in ("IN-2026-000001", *kinds, "7", "9", "CONTACT", told.hospital[language]):
         assert part in text
+    assert "Observation" not in text, "a patient reads no names of FHIR"
     assert ("失窃" if language == "zh" else "theft") in text
     assert ("冻结" if language == "zh" else "frozen") in text
     drill = notice(audience, Told(**{**told.__dict__, "drill": True}), language)
