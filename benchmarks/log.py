@@ -1,6 +1,6 @@
 """The log's speed beside its floors, in one run: appends beside plain inserts and a serial hash chain; verification beside reading.
 
-    .venv/bin/python -m benchmarks log [--entries=200000] [--seconds=3] [--rounds=3]
+    .venv/bin/python -m benchmarks log [--entries=200000] [--seconds=3] [--rounds=3] [--checkpoints=20000]
 
 Appending: all with pgbench, the same bytes in the same columns, each row a transaction of its own.
 
@@ -26,20 +26,24 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 from uuid import UUID
 
 import psycopg
 
+from broker import clock
 from broker.audit import service
 from broker.audit.database_source import open_source
 from broker.audit.events import Event
 from broker.audit.export import export
-from broker.audit.note import Verifier
+from broker.audit.note import Checkpoint, Verifier
 from broker.audit.sequencer import Sequencer
 from broker.audit.sources import FolderSource
+from broker.audit.thinning import thin
 from broker.audit.tiles import split_bundle
+from broker.audit.tree import TILE_WIDTH, Frontier, leaf_hashes, subtree_root
 from broker.audit.verify import verify
 from broker.crypto import load_keys
 from broker.database import Database, EmbeddedServer
@@ -102,6 +106,41 @@ def scripts(folder: Path) -> dict[str, Path]:
     for name, text in texts.items():
         (folder / f"{name}.sql").write_text(text)
     return {name: folder / f"{name}.sql" for name in texts}
+
+
+def stored_checkpoints(url: str, keys, settings: Settings, count: int) -> dict[str, float]:
+    """What verification and a sequencer's start take with so many stored checkpoints more, and what is left of them once they are old and thinned."""
+    verifier, database = Verifier.of(settings.log_origin, keys.log_signer), Database(url, "broker_web", pool=0)
+
+    def verified() -> float:
+        start = time.perf_counter()
+        with open_source(database) as source:
+            verify(source, verifier).ok or sys.exit("the log does not verify")
+        return time.perf_counter() - start
+
+    few = verified()
+    with psycopg.connect(url, autocommit=True) as owner:
+        hashes = owner.execute("SELECT hash FROM log_entry ORDER BY index LIMIT %s", (count,), binary=True).fetchall()
+        frontier, old = Frontier(), clock.now() - timedelta(days=30)
+        with owner.cursor().copy("COPY log_checkpoint (size, root, note, at) FROM STDIN") as copy:
+            for size, (item,) in enumerate(hashes, 1):
+                frontier.append(item)
+                root = frontier.root()
+                copy.write_row((size, root, Checkpoint(settings.log_origin, size, root).signed(keys.log_signer), old + size * timedelta(seconds=0.2)))
+        many = verified()
+        start = time.perf_counter()
+        Sequencer(Database(url, "broker_log"), settings, keys).seal_once()
+        begun = time.perf_counter() - start
+        start, place, more, gone = time.perf_counter(), 0, True, 0
+        while more:
+            done = thin(owner, place)
+            place, more, gone = done.onwards, done.more, gone + done.gone
+        thinned = time.perf_counter() - start
+    print(
+        f"{len(hashes):,} stored checkpoints: verification {1e3 * (many - few) / len(hashes):.3f} ms more for each, a sequencer starts in {begun:.2f} s;"
+        f" thinning takes out {gone:,} in {thinned:.1f} s, and verification is at {verified() / few:.2f} of what it was without them"
+    )
+    return {"each": (many - few) / len(hashes), "start": begun, "thinned": gone}
 
 
 def per_second(url: str, script: Path, writers: int, seconds: int) -> float:
@@ -255,6 +294,15 @@ def verification(url: str, keys, settings: Settings, folder: Path) -> dict[str, 
                 data = path.read_bytes()
                 split_bundle(data, 256) if not path.parent.name.endswith(".p") else data
 
+    def hash_alone():
+        """What hashlib takes for the leaves and nodes of this log, with everything in memory: no verifier in Python is faster than this and reading."""
+        entries = [leaf] * TILE_WIDTH
+        for _ in range(size // TILE_WIDTH):
+            subtree_root(leaf_hashes(entries))
+
+    with psycopg.connect(url) as connection:
+        leaf = connection.execute("SELECT leaf FROM audit_event ORDER BY id LIMIT 1").fetchone()[0].encode()
+    timed("hash alone", hash_alone)
     timed("read database", read_database)
     timed("verify database", verify_database)
     timed("read folder", read_folder)
@@ -267,6 +315,9 @@ def verification(url: str, keys, settings: Settings, folder: Path) -> dict[str, 
             f"verify {kind}: {size:,} entries in {taken:.2f} s ({size / taken:,.0f}/s), reading them {read:.2f} s, ratio {taken / read:.2f};"
             f" {1e6 / size * taken:.1f} s a million"
         )
+    print(
+        f"hashing alone {found['hash alone']:.2f} s: with reading {(found['hash alone'] + found['read folder']) / found['read folder']:.2f} times reading a folder"
+    )
     found["megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"memory of this process at its largest: {found['megabytes']:.0f} MB")
     return found
@@ -297,6 +348,7 @@ def main() -> None:
         sealed = sequencer.seal_once()
         print(f"sealed {sealed:,} waiting events in {time.perf_counter() - start:.1f} s: {sealed / (time.perf_counter() - start):,.0f}/s")
         result = {"verification": verification(server.url, keys, settings, folder / "export")}
+        result["checkpoints"] = stored_checkpoints(server.url, keys, settings, min(option("checkpoints", 20_000), option("entries", 200_000) - 1))
         result["sealing"] = sealing_lag(server.url, sequencer)
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(TABLES)

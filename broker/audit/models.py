@@ -87,7 +87,7 @@ class LogTile(SQLModel, table=True):
 
 
 class LogCheckpoint(SQLModel, table=True):
-    """A signed checkpoint, as published."""
+    """A signed checkpoint, as published. Old ones are thinned (``audit.thinning``)."""
 
     __tablename__ = "log_checkpoint"
 

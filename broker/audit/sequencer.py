@@ -30,6 +30,7 @@ from broker.audit import log_keys, store
 from broker.audit.errors import LogDamaged
 from broker.audit.note import Checkpoint, NoteInvalid, Verifier, decode
 from broker.audit.store import Connection
+from broker.audit.thinning import thin
 from broker.audit.tiles import split_tile
 from broker.audit.tree import HASH_BYTES
 from broker.crypto import Keys
@@ -44,6 +45,8 @@ INTERVAL = 0.2
 STANDBY = 1.0
 #: Events that one transaction seals.
 BATCH = 8192
+#: Seconds between two looks at old checkpoints.
+THINNING = 60.0
 #: Seconds that ``seal_once`` waits for events that are committed and held back by an older transaction.
 PATIENCE = 1.0
 
@@ -149,9 +152,12 @@ class Sequencer:
             if stop.wait(STANDBY):
                 return
         fence = self._take_over(connection)
+        thinned, due = 0, time.monotonic() + THINNING
         while not stop.is_set():
             _, more, _ = self._step(connection, fence)
             self.trouble = None
+            if not more and time.monotonic() > due:
+                thinned, due = thin(connection, thinned).onwards, time.monotonic() + THINNING
             if not more:
                 stop.wait(INTERVAL)
 
