@@ -1,7 +1,9 @@
 """The quarterly review shows what happened after the data had left (RS-7.1, RS-7.3, PI-3.5, PI-5, PI-6, PI-7, TM-5.5, QA-4.3).
 
 One quarter of the hospital: a share with obligations, a withdrawal answered by its recipient, an incident and a drill, a break-glass, a case,
-paper destroyed, an adverse event, a risk, an overdue corrective action. The review counts each, in both languages, and twice the same.
+paper destroyed, an adverse event, a risk, an overdue corrective action, two requests
+of a patient, a booked consultation, a complaint.
+The review counts each, in both languages, and twice the same.
 """
 
 from __future__ import annotations
@@ -66,11 +68,26 @@ def document(story: Story) -> dict:
     late = (today - timedelta(days=1)).isoformat()
     action = {"source": "violation", "source_ref": case, "changes": "training", "title": "紧急调阅培训", "owner": owner, "due_on": late}
     manager.call("POST", "/api/v1/corrective-actions", expected=201, body=action)
+    for kind, text in (("explanation", "请解释"), ("restriction", "请暂停共享")):
+        asked = manager.call("POST", "/api/v1/patient-requests", expected=201, body={"patient": OTHER, "kind": kind, "text": text}).json()
+    refusal = {"ground": "not-identified", "text": "未能核实身份"}
+    manager.call("POST", f"/api/v1/patient-requests/{asked['number']}/refuse", body=refusal)
+    story.file_consent(OTHER, "shengli", without=("PSY",))
+    shared = story.apply("gao.min", "shengli-cardiology", OTHER, "TREAT", "consent", TREATMENT)["number"]
+    story.decide(shared, "song.yi", "deng.li")
+    consultant = next(one["id"] for one in story.person("peng.bo").call("GET", "/api/v1/people").json() if one["username"] == "song.yi")
+    now = clock.now()
+    term = {"starts_at": (now + timedelta(hours=1)).isoformat(), "ends_at": (now + timedelta(hours=2)).isoformat()}
+    applicant.call("POST", "/api/v1/consultations", expected=201, body={"application": shared, "consultant": consultant, **term})
+    applicant.call("POST", "/api/v1/concerns", expected=201, body={"kind": "complaint", "text": "答复太慢"})
+    name = f"{today.year}Q{(today.month + 2) // 3}"
+    story.person("cao.yan").call("POST", f"/api/v1/reviews/{name}/access")
     with story.installation.database.transaction() as session:
-        quarter = review.Quarter.parse(f"{today.year}Q{(today.month + 2) // 3}")
+        quarter = review.Quarter.parse(name)
         first, again = (review.compiled(session, quarter, feedback_days=30) for _ in range(2))
+        whole = review.workbench.whole(session, story.installation.keys, quarter, first)
     assert review.as_json(first) == review.as_json(again)
-    return first
+    return whole
 
 
 def test_each_is_counted(document):
@@ -82,6 +99,11 @@ def test_each_is_counted(document):
     assert document["destruction"]["orders"] == {"paper": 1}
     assert (document["improvement"]["actions_overdue"], document["improvement"]["adverse_events"], document["improvement"]["risks_open"]) == (1, 1, 1)
     assert document["releases"]["by_outcome"]["sent"] >= 1
+    assert document["telemedicine"]["booked"] == 1
+    assert document["requests"]["received"] == 2
+    assert document["requests"]["refused"] == 1
+    assert document["concerns"]["raised"] == 1
+    assert {one["kind"]: one["asked"] > 0 for one in document["access"]} == {"role": True, "client": True, "grant": True}
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 
 from broker.demo.client import Unexpected, expect
 from broker.demo.consents import revocation
 from broker.demo.story import TREATMENT, Story
+from broker.identity import service as sessions
 from broker.obligations import service as obligations
 from tests.journeys.test_stolen_key import signed
 
@@ -22,6 +24,17 @@ PATIENT = "p1001"
 def follow(story: Story) -> None:
     with story.installation.database.transaction() as session:
         obligations.follow(session, story.installation.keys, days=15)
+
+
+def own_page(story: Story) -> str:
+    """What Zhang reads at her own page, with the code that the desk gave her."""
+    key = story.installation.keys.patient_key(PATIENT)
+    with story.installation.database.transaction() as session:
+        code = sessions.give_code(session, story.installation.keys, "person:desk", key).text
+    with httpx2.Client(base_url=story.base_url, headers={"Sec-Fetch-Site": "same-origin", "Accept-Language": "en"}) as http:
+        number = story.cast.patients[PATIENT].identifier["value"]
+        assert http.post("/console/patient/login", data={"number": number, "code": code}).status_code == 303
+        return http.get("/console/patient/requests").text
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +114,9 @@ def test_three_confirm_and_the_patient_sees_it(story, numbers, recall):
     seen = story.person("deng.li").call("GET", f"/api/v1/patients/{PATIENT}/recalls").json()
     assert {(one["application"], one["done"]) for one in seen} == {(numbers[client], "deleted") for client in numbers if client != "consent"}
     assert next(one for one in seen if one["application"] == said["application"])["evidence_digest"] == answer["digest"]
+    page = own_page(story)
+    assert page.count("Copies deleted") == 3, "at her own page she reads what each of the three did"
+    assert recall not in page
     ledger = story.person("cao.yan").call("GET", "/api/v1/obligations").json()
     assert {one["status"] for one in ledger if one["code"] == "DELAU"} == {"fulfilled"}
     assert {one["status"] for one in ledger if one["code"] != "DELAU"} == {"open"}, "not to pass on is owed on"
