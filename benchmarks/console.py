@@ -1,6 +1,8 @@
 """Server time of each page of the console with many applications: median and worst of several visits, in this process, in milliseconds.
 
-    .venv/bin/python -m benchmarks console [--applications=100000]
+    .venv/bin/python -m benchmarks console [--applications=100000] [--people=10000]
+
+Beside the pages that are named below every page of each role's menu is visited. As many organisations as people are there.
 
 The floor is the login page, which asks the database nothing.
 """
@@ -55,6 +57,13 @@ WHERE d.id = (SELECT id FROM application_decision LIMIT 1) AND c.number LIKE 'SA
   WHEN 'submitted' THEN ARRAY['submit'] WHEN 'endorsed' THEN ARRAY['submit', 'endorse']
   WHEN 'approved' THEN ARRAY['submit', 'endorse', 'approve'] ELSE ARRAY['submit', 'endorse', 'refuse'] END)
 """
+#: People and the organisations that they belong to.
+_REGISTERS = """
+INSERT INTO organization (id, kind, relationship, jurisdiction, status, name_zh, name_en, created_at)
+SELECT 'town-' || g, 'hospital', 'external', 'CN', 'active', '第' || g || '镇卫生院', 'Town clinic ' || g, now() FROM generate_series(1, %(many)s) g;
+INSERT INTO person (id, username, name, organization_id, natural_person, status, language, created_at, must_change_password)
+SELECT gen_random_uuid(), 'clerk' || g, '文员' || g, 'town-' || g, 'clerk-' || g, 'active', 'zh', now(), false FROM generate_series(1, %(many)s) g
+"""
 _PAGES = {
     "gao.min": (
         "/console/applications", "/console/applications?status=approved&sort=number", "/console/applications?status=to-finish",
@@ -72,12 +81,15 @@ _PAGES = {
         "/console/exchanges?purpose=TREAT&sort=-submitted", "/console/transmissions?application={first}", "/console/events",
         "/console/reviews",
     ),
-    "peng.bo": ("/console/people", "/console/organizations", "/console/clients", "/console/keys"),
+    "peng.bo": (
+        "/console/people", "/console/people?q=0123&sort=name", "/console/people?status=locked", "/console/organizations",
+        "/console/organizations?q=0123&sort=-name", "/console/clients", "/console/keys",
+    ),
 }  # fmt: skip
 
 
 def main() -> None:
-    count = next((int(one.partition("=")[2]) for one in sys.argv if one.startswith("--applications=")), 100_000)
+    count, people = _asked("--applications=", 100_000), _asked("--people=", 10_000)
     folder = Path(tempfile.mkdtemp(prefix="broker-bench-"))
     server = EmbeddedServer(folder / "postgres")
     try:
@@ -97,10 +109,12 @@ def main() -> None:
             with owner.transaction() as session:
                 session.connection().exec_driver_sql(_COPIES, (count, f"SA-{clock.today().year}-000001"))
                 session.connection().exec_driver_sql(_STEPS, ())
+                for statement in _REGISTERS.split(";"):
+                    session.connection().exec_driver_sql(statement, {"many": people})
             with owner.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("ANALYZE")
             owner.dispose()
-            result = measured(http, installation.database, cast.passwords, count)
+            result = measured(http, installation.database, cast.passwords, count, people)
         (HERE / "results").mkdir(exist_ok=True)
         (HERE / "results" / "console.json").write_text(json.dumps(result, indent=1))
     finally:
@@ -108,17 +122,21 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def measured(http: TestClient, database: Database, passwords: dict[str, str], count: int) -> dict[str, object]:
+def measured(http: TestClient, database: Database, passwords: dict[str, str], count: int, people: int) -> dict[str, object]:
     mark = {"Sec-Fetch-Site": "same-origin"}
     floor = [_visit(http, "/console/login") for _ in range(VISITS)]
-    print(f"{count:,} applications; the login page alone {statistics.median(floor):.0f} ms")
+    print(f"{count:,} applications, {people:,} people and as many organisations; the login page alone {statistics.median(floor):.0f} ms")
     found: dict[str, list[float]] = {}
+    seen: set[str] = set()
     for person, paths in _PAGES.items():
         http.cookies.clear()
         http.post("/console/login", data={"username": person, "password": passwords[person]}, headers=mark, follow_redirects=False)
         first = f"SA-{clock.today().year}-000001"
         waiting = re.search(rf"/console/applications/({first[:8]}\d+)/decide", http.get("/console/decide?sort=-number").text)
-        for path in (one.format(first=first, waiting=waiting[1] if waiting else first) for one in paths):
+        chosen = [one.format(first=first, waiting=waiting[1] if waiting else first) for one in paths]
+        menu = re.findall(r'href="(/console/[a-z-]+)"', http.get("/console/account").text.partition('class="menu"')[2].partition("</nav>")[0])
+        for path in dict.fromkeys((*chosen, *(one for one in menu if one not in found and one not in seen))):
+            seen.add(path)
             _visit(http, path)  # The first visit fills what is kept: templates, plans, statements.
             found[path] = [_visit(http, path) for _ in range(VISITS)]
             print(f"{person:>8} {path:<62} median {statistics.median(found[path]):6.0f} ms, worst {max(found[path]):6.0f} ms", flush=True)
@@ -128,10 +146,15 @@ def measured(http: TestClient, database: Database, passwords: dict[str, str], co
     print(f"slowest page: {worst:.0f} ms at the median, {worst / statistics.median(floor):.0f} times the login page")
     return {
         "applications": count,
+        "people": people,
         "floor_ms": statistics.median(floor),
         "figures_ms": reckoned,
         "pages_ms": {path: statistics.median(times) for path, times in found.items()},
     }
+
+
+def _asked(name: str, otherwise: int) -> int:
+    return next((int(one.partition("=")[2]) for one in sys.argv if one.startswith(name)), otherwise)
 
 
 def _reckoned(database: Database) -> float:

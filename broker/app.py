@@ -25,6 +25,7 @@ from broker.audit.sealing import Sealing
 from broker.consent import service as consent
 from broker.consent.routes import build_router as consent_router
 from broker.console import routes as console
+from broker.console import vocabulary
 from broker.console.desk import Desk
 from broker.crypto import Keys, KeyUnusable, load_keys
 from broker.database import Database, server_url
@@ -254,7 +255,7 @@ def create_app(installation: Installation, *, sequencer: bool = True, work: bool
         bulk_router(),
         release_router(catalogue.types, policy.recognition(chosen_policies)),
         transmissions_router(installation.keys),
-        log_views_router(chosen, installation.keys),
+        log_views_router(chosen, installation.keys, vocabulary.kind),
         reconciliation_router(),
         review_router(settings=chosen, keys=installation.keys),
         operations(chosen, installation.database, installation.engine, sealing),
@@ -298,7 +299,7 @@ def _desk(app: FastAPI, installation: Installation, catalogue: policy.Catalogue)
         beside=lambda session, application, preview: beside(session, installation.keys, application, preview),
         reconcile=lambda session, actor, recipient, since, until, data: reconcile(session, actor, Asked(recipient, since, until), read_file(data)),
         accounting=lambda session, patient_key: accounting(session, installation.keys, patient_key),
-        accounting_file=lambda session, *asked: written(session, installation.settings, installation.keys, *asked),
+        accounting_file=lambda session, *asked: written(session, installation.settings, installation.keys, *asked, kind=vocabulary.kind),
         catalogue=catalogue,
         purposes=purposes,
         lawful_bases=bases,

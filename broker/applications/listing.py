@@ -120,8 +120,13 @@ def _numbered(typed: str) -> sa.ColumnElement[bool]:
 def recipients(session: Session, person: UUID) -> list[str]:
     """Ids of the organisations that somebody may apply for, their own first."""
     who = people.actor(session, person)
-    active = session.exec(select(Organization.id).where(Organization.status == "active").order_by(Organization.id)).all()
-    found = [place for place in people.places(session, active).values() if _may_apply_for(who, place)]
+    # Only of their own tree the lineage matters: a manager has thousands of outside organisations beside it, of which only the side does.
+    tree = people.places(session, people.below(session, [who.home.root])) if who.applies else {}
+    outside = col(Organization.relationship) == "external" if who.manages else sa.false()
+    rows = session.exec(
+        select(Organization.id, Organization.relationship).where(Organization.status == "active", sa.or_(outside, col(Organization.id).in_(tree)))
+    ).all()
+    found = [place for id_, side in rows if _may_apply_for(who, place := tree.get(id_) or Place(id_, side, (id_,)))]
     return [place.id for place in sorted(found, key=lambda place: (place.id != who.home.id, place.id))]
 
 

@@ -12,7 +12,6 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 from sqlmodel import Session
 
-from broker import clock
 from broker.applications import service as applications
 from broker.applications.schemas import ApplicationIn
 from broker.console import pickers, words
@@ -105,7 +104,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             raise Forbidden
         like = Ask.of(request).text("like")
         form = taken_over(session, who, like) if like else {}
-        return page(request, who, session, {"valid_until": (clock.today() + timedelta(days=USUAL_DAYS)).isoformat(), **form}, like=like)
+        return page(request, who, session, {"valid_until": (desk.today + timedelta(days=USUAL_DAYS)).isoformat(), **form}, like=like)
 
     @router.post("/console/applications/new")
     def begin(request: Request, form: Posted, who: SignedIn, session: SessionDep) -> Response:

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker import clock
 from broker.consent import service as consent
 from broker.consent.models import Notice
 from broker.console import language, pickers, vocabulary
@@ -67,9 +66,9 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             "methods": [(code, said(spoken, words)) for code, words in METHODS.items()],
             "classes": [(code, text(one.name, spoken)) for code, one in desk.catalogue.classes.items() if code.startswith("clinical.")],
             "topics": [(code, vocabulary.label(spoken, code)) for code in TOPICS],
-            "notices": [(f"{one.name}|{one.version}", f"{one.name} · {one.version}") for one in newest.values()],
+            "notices": [(f"{one.name}|{one.version}", _titled(spoken, one)) for one in newest.values()],
             "systems": (RESIDENT_NUMBER, desk.settings.record_number_system),
-            "until": (clock.today() + timedelta(days=USUAL_DAYS)).isoformat(),
+            "until": (desk.today + timedelta(days=USUAL_DAYS)).isoformat(),
         }
 
     @router.get("/console/consent")
@@ -135,6 +134,12 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     return router
 
 
+def _titled(spoken: str, one: Notice) -> str:
+    """A notice by its title and version, as whoever reads it out finds it at the top of the paper."""
+    version = said(spoken, N_("version {number}")).format(number=one.version)
+    return f"{one.content['texts'][spoken]['title']} ({version})"
+
+
 #: Fields of the first page that the second carries on.
 KEPT = frozenset({"system", "number", "notice", "recipient", "purpose", "method", "data", "topic", "until", "retention_days", "spoken"})
 
@@ -147,7 +152,7 @@ def _asked(form: Form) -> tuple[consent.Scope, int, str, int, str]:
     try:
         until = date.fromisoformat(form.one("until"))
     except ValueError:
-        until = clock.today()
+        until = date.max
         problems.append(Problem("/until", "day", "A day is written YYYY-MM-DD."))
     problems += [
         Problem(f"/{field}", "required", "This field must be filled in.")

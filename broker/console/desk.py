@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
+from broker import clock
 from broker.applications.models import Application
 from broker.applications.service import Means, Preview
 from broker.consent.service import Wording
@@ -55,3 +57,8 @@ class Desk:
     second_factor: SecondFactor
     deliver: Deliver  #: sends a body and says whether every byte was taken
     kept_by_recipients: Sequence[tuple[Text, int]]
+
+    @property
+    def today(self) -> date:
+        """The present day at the hospital, which begins eight hours before that of UTC in Shanghai."""
+        return clock.now().astimezone(ZoneInfo(self.settings.time_zone)).date()

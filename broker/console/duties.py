@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker import clock
 from broker.console import afterwards, language, vocabulary, words
 from broker.console.afterwards import choice_of, offered, text_of, tried
 from broker.console.desk import Desk
@@ -83,7 +82,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         open_only = Ask.of(request).one_of("open", ["yes"]) == "yes"
         rows = obligations.many_recalls(session, who.caller, open_only=open_only, limit=1000)
         names = Names(session, spoken)
-        today = clock.today()
+        today = desk.today
         cells = []
         for recall, notice in rows:
             late = notice.done is None and recall.due_on < today
@@ -145,7 +144,7 @@ def _answer(form: Form) -> Answer:
 
 
 def _owed(session: Session, desk: Desk, spoken: str, names: Names, one: Obligation) -> list[Cell]:
-    late = one.status == State.OPEN.value and one.due_on < clock.today()
+    late = one.status == State.OPEN.value and one.due_on < desk.today
     evidence = obligations.evidence_of(session, desk.keys, one)
     return [
         Cell(one.application, href=f"/console/applications/{one.application}"),

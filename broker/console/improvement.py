@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker import clock
 from broker.console import afterwards, language, pickers, words
 from broker.console.afterwards import choice_of, day_of, id_of, moment_of, number_of, offered, text_of, tried
 from broker.console.desk import Desk
@@ -37,7 +36,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
     zone = desk.settings.time_zone
 
     def shown(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
-        spoken, ask, today = pages.language(request), Ask.of(request), clock.today()
+        spoken, ask, today = pages.language(request), Ask.of(request), desk.today
         reads, handles = who.caller.may(Button.INCIDENT_READ), who.caller.may(Button.INCIDENT_HANDLE)
         rows = incidents.actions(session, who.caller)
         known = identity.Directory(session)

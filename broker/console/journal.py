@@ -100,7 +100,14 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         key = whose(desk, session, who, given)
         if key is None:
             raise NotFound("a patient's number")
-        pdf = desk.accounting_file(session, key, given, pages.language(request))
+        spoken = pages.language(request)
+        called = records.called(session, desk.keys, key, desk.settings.record_number_system)
+        if called is None:
+            raise NotFound("a patient's number")  # "Nothing was sent" of somebody whom nobody knows would be a lie about whoever was meant.
+        name, number = called
+        # Never the number that was typed: what is printed is what the hospital keeps.
+        printed = f"{name or '–'} ({said(spoken, N_('Record number'))} {number})" if number else name or said(spoken, N_("without a record number"))
+        pdf = desk.accounting_file(session, key, printed, spoken)
         return Response(pdf, media_type="application/pdf", headers={**HEADERS, "Content-Disposition": 'attachment; filename="disclosures.pdf"'})
 
     @router.get("/console/events")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -129,7 +130,8 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         if ask.format:
             return tables.exported(table, ask.format, kind.name)
         return pages.show(
-            request, "list.html", status=error.status if error else 200, error=error, kind=kind, table=table, counts=counts(session, who, kind),
+            request, "list.html", status=error.status if error else 200, error=error, kind=kind, table=table,
+            counts=counts(session, who, kind, desk.today),
             held=holds(session, who, kind), at_once=at_once(who, kind), reasons=[(code, words.word(spoken, "reason", code)) for code in words.REASON],
             became=became, done_of=sum(one.error is None for one in became),
         )  # fmt: skip
@@ -180,10 +182,10 @@ def _digits(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
-def counts(session: Session, who: Visitor, kind: Kind) -> list[tuple[str, int, str]]:
+def counts(session: Session, who: Visitor, kind: Kind, today: date) -> list[tuple[str, int, str]]:
     """What somebody's work looks like at a glance: words, number, address."""
     if kind is DECIDE:
-        return workload(session, who)
+        return workload(session, who, today)
     if kind is not MINE:
         return []
     found = applications.glance(session, who.caller.person_id)

@@ -61,7 +61,7 @@ class Choice:
         """What the field offers, after what was typed in it."""
         everything = self.rows("")
         if len(everything) <= identity.FEW:
-            return Picker(tuple(self.said(one)[:2] for one in everything))
+            return Picker(_plainly([self.said(one)[:2] for one in everything]))
         words = form.one(name + WORDS) if form else ""
         chosen = form.all(name)[: identity.FEW] if form else []
         found = [self.said(one)[:2] for text in (*chosen, words) if text for one in self.rows(text)[: 1 if text in chosen else identity.FEW]]
@@ -90,7 +90,7 @@ class Choice:
         """The field of a search, and the value that is meant: "" for all, :data:`NOBODY` where what was typed is nobody or several."""
         everything, typed = self.rows(""), ask.text(key)
         if len(everything) <= identity.FEW:
-            options = [self.said(one)[:2] for one in everything]
+            options = _plainly([self.said(one)[:2] for one in everything])
             return Filter(key, title, options), typed if typed in dict(options) else ""
         if not typed:
             return Filter(key, title), ""
@@ -99,6 +99,13 @@ class Choice:
         if len(exact) == 1:
             return Filter(key, title, [exact[0][:2]]), exact[0][0]
         return Filter(key, title, [one[:2] for one in found]), NOBODY
+
+
+def _plainly(options: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Without the identifiers that stand behind the names in brackets, where every name is somebody's own."""
+    names = [words.rpartition(" (")[0] or words for _, words in options]
+    alone = len(set(names)) == len(names)
+    return tuple((value, name if alone else words) for (value, words), name in zip(options, names, strict=True))
 
 
 def looking(form: Form, name: str) -> None:
@@ -122,13 +129,13 @@ def organizations(session: Session, spoken: str, wanted: identity.Wanted = ident
 
 def among(session: Session, spoken: str, ids: Sequence[str]) -> Choice:
     """Those of these organisations; of few, in the order in which they are given."""
-    known, choice = frozenset(ids), organizations(session, spoken)
+    choice = organizations(session, spoken)
     few = [row for row in map(identity.Directory(session).get, ids) if row] if len(ids) <= identity.FEW else None
 
     def rows(words: str) -> Sequence[Any]:
         if few is not None and not words:
             return few
-        return [row for row in identity.organizations_like(session, words, limit=len(known) + 1) if row.id in known]
+        return identity.organizations_like(session, words, limit=identity.FEW + 1, within=ids)
 
     return Choice(rows, choice.said)
 

@@ -142,7 +142,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             found = [one["number"] for one in review.workbench.whole(session, desk.keys, chosen, {}).get("findings", ())]
             incidents.open_action(
                 session, who.caller, source="finding", source_ref=_one_of(form, "finding", found), changes=_one_of(form, "changes", words.CHANGES),
-                title=_words(form, "title", most=200), owner=_person(session, form).id, due_on=_coming(form),
+                title=_words(form, "title", most=200), owner=_person(session, form).id, due_on=_coming(desk, form),
             )  # fmt: skip
             return "action"
 
@@ -235,11 +235,11 @@ def _person(session: Session, form: Form) -> Person:
     return found
 
 
-def _coming(form: Form) -> date:
+def _coming(desk: Desk, form: Form) -> date:
     try:
         day = date.fromisoformat(form.one("due_on"))
     except ValueError:
         raise Invalid(problems=(Problem("/due_on", "day", "This is not a day."),)) from None
-    if day < clock.today():
+    if day < desk.today:
         raise Invalid(problems=(Problem("/due_on", "past", "This day has passed."),))
     return day

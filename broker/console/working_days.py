@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlmodel import Session
 
-from broker import clock
 from broker.console import language
 from broker.console.afterwards import actor_name, day_of, number_of, text_of, tried
 from broker.console.desk import Desk
@@ -29,7 +28,7 @@ FIELDS = ("year", "source", "published_on", "off", "worked")
 SHOWN = 1
 
 
-def build_router(_desk: Desk, pages: Pages) -> APIRouter:
+def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The page, and entering a year."""
     router = APIRouter()
 
@@ -47,12 +46,12 @@ def build_router(_desk: Desk, pages: Pages) -> APIRouter:
                 "href": f"/console/working-days?year={one.year}#enter",
             }
             for one in sorted(calendar.years.values(), key=lambda one: one.year, reverse=True)
-            if one.year >= clock.today().year - SHOWN
+            if one.year >= desk.today.year - SHOWN
         ]
         typed = {name: form.one(name) for name in FIELDS} if form else _typed(calendar, request.query_params.get("year", ""))
         return pages.show(
             request, "working_days.html", status=error.status if error else 200, error=error, years=years, missing=missing, draft=typed,
-            first_unknown=next(year for year in range(clock.today().year, workdays.LAST + 2) if year not in calendar.years),
+            first_unknown=next(year for year in range(desk.today.year, workdays.LAST + 2) if year not in calendar.years),
             may_write=who.caller.may(Action.ORGANIZATION_WRITE),
         )  # fmt: skip
 

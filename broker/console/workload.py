@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from sqlmodel import Session
 
-from broker import clock
 from broker.console.door import Visitor
 from broker.console.language import N_
 from broker.identity.access import Action as Button
@@ -12,11 +13,10 @@ from broker.incidents import service as incidents
 from broker.requests import service as requests
 
 
-def workload(session: Session, who: Visitor) -> list[tuple[str, int, str]]:
-    """Words, number, address; nothing for who handles no incidents."""
+def workload(session: Session, who: Visitor, today: date) -> list[tuple[str, int, str]]:
+    """Words, number, address; nothing for who handles no incidents. ``today``: the day at the hospital."""
     if not who.caller.may(Button.INCIDENT_HANDLE):
         return []
-    today = clock.today()
     actions = incidents.actions(session, who.caller, open_only=True)
     open_ = [one for one in incidents.many(session, who.caller, limit=500) if one.status in incidents.OPEN and not one.drill]
     asked = [one for one in requests.many(session, who.caller, limit=500) if one.status in requests.OPEN]

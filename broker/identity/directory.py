@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Session, col, select
 
 from broker.identity.models import Client, Organization, Person
@@ -72,12 +73,19 @@ def person_named(session: Session, username: str) -> Person | None:
     return session.exec(select(Person).where(Person.username == username.strip().lower())).one_or_none() if "\x00" not in username else None
 
 
-def organizations_like(session: Session, words: str, wanted: Wanted = USABLE, *, limit: int = FEW) -> list[Organization]:
-    """Organisations of which this is part of a name or of the identifier; with "" all. Those of exactly this name or identifier come first."""
+def organizations_like(
+    session: Session, words: str, wanted: Wanted = USABLE, *, limit: int = FEW, within: Collection[str] | None = None
+) -> list[Organization]:
+    """Organisations of which this is part of a name or of the identifier; with "" all. Those of exactly this name or identifier come first.
+
+    ``within``: only those of these identifiers.
+    """
     id_, zh, en = col(Organization.id), col(Organization.name_zh), col(Organization.name_en)
     query = select(Organization).where(*([] if wanted.suspended else [col(Organization.status) == "active"]))
     if wanted.internal:
         query = query.where(Organization.relationship == "internal")
+    if within is not None:
+        query = query.where(id_ == sa.any_(sa.literal(list(within), ARRAY(sa.Text))))
     return list(session.exec(_like(query, words, (id_, zh, en), id_).limit(limit)).all())
 
 

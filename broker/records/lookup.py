@@ -115,6 +115,20 @@ def born(session: Session, keys: Keys, vault: Vault) -> str | None:
     return None if body is None else birth_date(body)
 
 
+def called(session: Session, keys: Keys, patient_key: UUID, system: str) -> tuple[str, str] | None:
+    """A patient's name and number of this system as their Patient resource says them, each "" where it doesn't; None for nobody whom we know.
+
+    Raises RecordUnreadable, PatientDestroyed.
+    """
+    if session.get(Patient, patient_key) is None:
+        return None
+    body = resource_of(session, keys, "Patient", open_vault(session, keys, patient_key).fhir_id)
+    patient: dict[str, Any] = {} if body is None else msgspec.json.decode(body)
+    first: dict[str, Any] = next(iter(patient.get("name") or ()), {})
+    name = first.get("text") or "".join((first.get("family") or "", *(first.get("given") or ())))
+    return name, next((one.get("value") or "" for one in patient.get("identifier") or () if one.get("system") == system), "")
+
+
 def all_of(session: Session, vault: Vault, most: int) -> tuple[list[Opened], bool]:
     """Everything stored of one patient, opened, ordered by type and blinded id; whether that is all, or ``most`` was reached."""
     wanted = (StoredResource.patient_key, StoredResource.type, StoredResource.id_token, StoredResource.version, StoredResource.last_updated)

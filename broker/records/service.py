@@ -8,7 +8,7 @@ from broker.records.dates import clinical_dates
 from broker.records.errors import RecordUnreadable, UnknownPatient
 from broker.records.ingest import Progress, Refused, Report, ingest, ingest_bundle
 from broker.records.labelling import FREE_TEXT, IN_TEXT, LEVELS, UNCLASSIFIED, Label, denied, labels_for
-from broker.records.lookup import all_of, born, match, resource_of
+from broker.records.lookup import all_of, born, called, match, resource_of
 from broker.records.matching import Match
 from broker.records.models import SHARED
 from broker.records.nobody import NOBODY, nobody
@@ -86,6 +86,7 @@ __all__ = [
     "background",
     "born",
     "bump_epoch",
+    "called",
     "check_keys",
     "clinical_dates",
     "codes_of",

@@ -6,7 +6,7 @@ Words reach Typst as data alone, never as source.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -25,6 +25,9 @@ from broker.settings import Settings
 
 #: More releases of one patient than anybody reads in one file; `since` and `until` divide them.
 MOST = 5000
+
+#: What a type of resource is called in a language.
+Kind = Callable[[str, str], str]
 
 TEMPLATE = Path(__file__).with_name("accounting.typ")
 
@@ -49,23 +52,26 @@ _WORDS = {
 
 
 def written(
-    session: Session, settings: Settings, keys: Keys, patient_key: UUID, shown_as: str, language: str, *, since: datetime | None = None,
+    session: Session, settings: Settings, keys: Keys, patient_key: UUID, shown_as: str, language: str, *, kind: Kind, since: datetime | None = None,
     until: datetime | None = None,
 ) -> bytes:  # fmt: skip
-    """The file of one patient as things stand now. ``shown_as``: how it names the patient. Who asks for it has recorded that."""
+    """The file of one patient as things stand now. ``shown_as``: how it names the patient; ``kind``: what a type of resource is called.
+
+    Who asks for it has recorded that.
+    """
     organizations = identity.organizations(session)
     names = {one.id: one.name_zh if language == "zh" else one.name_en or one.name_zh for one in organizations}
     return as_pdf(
         accounting(session, keys, patient_key, since=since, until=until, limit=MOST), patient=shown_as, at=clock.now(), language=language,
         hospital=names.get(settings.hospital, settings.hospital), names=names,
-        purposes={code: getattr(text, language) for code, text in policy.purposes().items()}, time_zone=settings.time_zone,
+        purposes={code: getattr(text, language) for code, text in policy.purposes().items()}, kind=kind, time_zone=settings.time_zone,
         checkpoint=audit.published_checkpoint(session) or "",
     )  # fmt: skip
 
 
 def as_pdf(
     rows: Sequence[Disclosure], *, patient: str, at: datetime, language: str, hospital: str, names: Mapping[str, str], purposes: Mapping[str, str],
-    time_zone: str, checkpoint: str,
+    kind: Kind, time_zone: str, checkpoint: str,
 ) -> bytes:  # fmt: skip
     """The PDF/A-2b. ``names``: organisations, ``purposes``: codes, both in this language; the same rows at the same moment give the same bytes."""
     word, zone = _WORDS[language], ZoneInfo(time_zone)
@@ -74,7 +80,10 @@ def as_pdf(
         "lang": language, "hospital": hospital, "title": word["title"], "date": [local.year, local.month, local.day], "none": word["none"],
         "about": str(word["about"]).format(patient=patient, at=local.strftime("%Y-%m-%d %H:%M")), "columns": word["columns"], "how": word["how"],
         "checkpoint": checkpoint,
-        "rows": [_row(one, zone, names, purposes, str(word["nothing"])) for one in rows],
+        "rows": [
+            _row(one, zone, names, purposes, [f"{kind(language, name)} {count}" for name, count in one.kinds] or [str(word["nothing"])])
+            for one in rows
+        ],
     }  # fmt: skip
     made = typst.compile(
         TEMPLATE.read_bytes(),
@@ -86,12 +95,12 @@ def as_pdf(
     return made if isinstance(made, bytes) else b"".join(made)
 
 
-def _row(one: Disclosure, zone: ZoneInfo, names: Mapping[str, str], purposes: Mapping[str, str], nothing: str) -> dict[str, str]:
+def _row(one: Disclosure, zone: ZoneInfo, names: Mapping[str, str], purposes: Mapping[str, str], content: Sequence[str]) -> dict[str, str]:
     sent = one.transmission
     return {
         "at": sent.at.astimezone(zone).strftime("%Y-%m-%d %H:%M"),
         "recipient": names.get(sent.receiver or "", sent.receiver or "–"),
         "purpose": purposes.get(sent.purpose or "", sent.purpose or "–"),
-        "content": ", ".join(f"{kind} {count}" for kind, count in one.kinds) or nothing,
+        "content": ", ".join(content),
         "proof": f"{sent.release}\n{sent.outcome_event or sent.intent_event}",
     }

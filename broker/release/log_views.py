@@ -22,7 +22,7 @@ from broker.errors import Invalid
 from broker.identity import service as identity
 from broker.identity.access import Action, PersonCaller, require
 from broker.release.accounting import Disclosure, accounting
-from broker.release.accounting_file import MOST, written
+from broker.release.accounting_file import MOST, Kind, written
 from broker.release.balp import DECISIONS, DISCLOSURES, audit_event
 from broker.release.decided_by import consents_of_decisions
 from broker.settings import Settings
@@ -49,8 +49,11 @@ FOLLOWED = {
 }
 
 
-def build_router(settings: Settings, keys: Keys) -> APIRouter:
-    """``GET /log/fhir/AuditEvent``, ``/api/v1/disclosures`` and ``/api/v1/supervision``."""
+def build_router(settings: Settings, keys: Keys, kind: Kind) -> APIRouter:
+    """``GET /log/fhir/AuditEvent``, ``/api/v1/disclosures`` and ``/api/v1/supervision``.
+
+    ``kind``: what a type of resource is called in a language.
+    """
     router = APIRouter(tags=["log"], dependencies=[STRICT])
     base = settings.base_url
 
@@ -121,7 +124,7 @@ def build_router(settings: Settings, keys: Keys) -> APIRouter:
         """The same as PDF/A, to be handed to the patient (PIPL 44, 45)."""
         key = keys.patient_key(patient)
         audit.record_search(session, caller.actor, key)
-        pdf = written(session, settings, keys, key, patient, language, since=since, until=until)
+        pdf = written(session, settings, keys, key, patient, language, kind=kind, since=since, until=until)
         headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="disclosures.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 

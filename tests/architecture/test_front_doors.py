@@ -46,6 +46,8 @@ BUILDERS = {
         "accounting_file",
         "reconciliation",
         "delivery",
+        # What codes are called: handed to a lower slice that prints them.
+        "vocabulary",
     },
     "operations": {"sealing"},
     # The story plays the auditor too, with the tools that an auditor has.

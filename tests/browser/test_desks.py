@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 
+import pypdf
 import pytest
 
 from tests.browser.conftest import at, sign_in
@@ -25,7 +27,14 @@ def test_the_auditor_follows_a_sending_to_its_proof(chromium, lived_in, language
         # The patient's accounting as a file, where a patient was asked for.
         paper = page.context.request.get(lived_in.base_url + page.get_attribute(".head a[href*='accounting.pdf']", "href"))
         assert (paper.status, paper.headers["content-type"], paper.body()[:5]) == (200, "application/pdf", b"%PDF-")
-        assert page.context.request.get(f"{lived_in.base_url}/console/transmissions/accounting.pdf").status == 404
+        typed = lived_in.cast.patients["p1001"].identifier["value"]
+        printed = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(paper.body())).pages)
+        # What the hospital keeps is printed, not what was typed; and no code of FHIR where there is a word.
+        assert typed not in printed
+        assert "DiagnosticReport" not in printed
+        assert lived_in.cast.patients["p1001"].name in printed
+        for nobody in ("", "?patient=110101190001010000"):  # "Nothing was sent" of nobody would be a lie about somebody.
+            assert page.context.request.get(f"{lived_in.base_url}/console/transmissions/accounting.pdf{nobody}").status == 404
         desk.look("transmissions-of-a-patient", picture=False)
         desk.press("tbody a[href*='/proof/']")
         assert page.locator(".badge.good").count() == 1
