@@ -14,8 +14,9 @@ from broker.audit.tiles import ENTRIES, Address, bundle, numbers, top_level, wid
 def export(connection: Connection, folder: Path, *, witnessed: bool = False) -> Published | None:
     """Write tiles, entries, and last the checkpoint; what is there stays. Returns the checkpoint, None when there is none.
 
-    Running it again adds what is new. Raises LogDamaged when a file holds other bytes than the log now gives: the folder
-    then belongs to another log, or one of the two was changed. ``witnessed``: up to the newest checkpoint that a witness cosigned.
+    Running it again adds what is new, also after a disk was full. Raises OSError where a file can't be written, LogDamaged when a file
+    holds other bytes than the log now gives: the folder then belongs to another log, or one of the two was changed. ``witnessed``: up to
+    the newest checkpoint that a witness cosigned.
     """
     published = store.latest_witnessed(connection) if witnessed else store.latest(connection)
     if published is None:
@@ -41,7 +42,15 @@ def _write_once(path: Path, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """Put a file in its place in one step, once its bytes are on disk: what has a name is whole, whatever fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

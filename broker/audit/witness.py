@@ -240,6 +240,10 @@ def witness_app(witness: Witness) -> FastAPI:
         except StateLost as error:
             log.critical("%s", error)
             return Response("this witness has lost its state\n", 500, media_type="text/plain")
+        except OSError as error:
+            # What can't be kept is not cosigned: a full disk, or one that may only be read.
+            log.error("nothing was cosigned: %s", error.strerror)  # noqa: TRY400  (an outage of the disk needs no traceback)
+            return Response("this witness can't keep anything at the moment\n", 503, media_type="text/plain")
         # Starlette would add a charset to a text type; the specification has this one bare.
         return Response(answer.body, answer.status, headers={"Content-Type": answer.media_type})
 

@@ -91,6 +91,8 @@ def export(
             published = export_log(store.raw(session), folder, witnessed=witnessed)
     except LogDamaged as error:
         _fail(f"{LogDamaged.title(settings().language)} {error.detail}", NO)
+    except OSError as error:
+        _fail(f"{error.filename or folder}: {error.strerror}", NO)
     finally:
         database.dispose()
     if published is None:

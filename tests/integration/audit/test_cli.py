@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from broker import settings as settings_module
 from broker.cli.audit import app
+from tests.fakes.full_disk import no_file_beyond
 
 
 @pytest.fixture
@@ -73,6 +74,24 @@ def test_an_exported_log_is_verified_anywhere(run, log, record_many, sequencer, 
     tile.write_bytes(bytes([tile.read_bytes()[0] ^ 1]) + tile.read_bytes()[1:])
     result = run("verify", "--log", folder, "--key", vkey)
     assert (result.exit_code, result.stderr.split(":")[0]) == (1, "entry 256")
+
+
+def test_an_export_that_finds_no_room_leaves_nothing_half_and_goes_on(run, log, record_many, sequencer, tmp_path):
+    """F-07, with a limit of the kernel: no file may grow beyond it. The old checkpoint stays with the old copy, which verifies all the while."""
+    folder, vkey = tmp_path / "out", run("key").stdout.strip()
+    assert run("export", folder).exit_code == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    record_many(400)
+    sequencer.seal_once()
+    with no_file_beyond(4096):
+        refused = run("export", folder)
+    assert refused.exit_code == 1
+    assert "too large" in refused.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert not [path for path in folder.rglob(".*") if path.is_file()], "no drafts are left"
+    assert run("verify", "--log", folder, "--key", vkey).exit_code == 0
+    assert run("export", folder).exit_code == 0
+    assert run("verify", "--log", folder, "--key", vkey).stdout.startswith("The log is whole: 700 entries")
 
 
 def test_an_export_never_overwrites(run, log, tmp_path):

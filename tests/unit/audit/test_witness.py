@@ -12,6 +12,7 @@ from broker.audit.tree import EMPTY_ROOT, consistency_proof, leaf_hash, root_of_
 from broker.audit.witness import StateLost, Witness, witness_app
 from broker.audit.witness_policy import PolicyUnreadable, parse
 from tests.factories.audit import ORIGIN, VECTOR_KEY, VERIFIER
+from tests.fakes.full_disk import no_file_beyond
 
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 NAME = "witness.example.com/w1"
@@ -170,6 +171,17 @@ class TestWitness:
         assert again.key == witness.key
         assert status(again, log.request(0, 9)) == 409
         assert status(again, log.request(8, 9)) == 200
+
+    def test_what_cannot_be_kept_is_not_cosigned(self, witness, log):
+        """F-07: the disk is full. The log is told to come back, and the witness goes on from the tree that it has kept."""
+        client = TestClient(witness_app(witness))
+        assert client.post("/add-checkpoint", content=log.request(0, 8)).status_code == 200
+        with no_file_beyond(10):
+            answer = client.post("/add-checkpoint", content=log.request(8, 9))
+        assert answer.status_code == 503
+        assert "—" not in answer.text
+        assert status(witness, log.request(9, 9)) == 409, "it stands where it stood"
+        assert client.post("/add-checkpoint", content=log.request(8, 9)).status_code == 200
 
     def test_a_damaged_state_cosigns_nothing(self, witness, log, tmp_path):
         (state,) = (tmp_path / "witness").glob("*.tree")
