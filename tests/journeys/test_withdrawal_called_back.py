@@ -77,6 +77,21 @@ def test_what_left_is_owed_for_and_both_sides_see_it(story, numbers):
     assert story.person("lu.xin").call("GET", "/api/v1/obligations").json() == []
 
 
+def test_a_duty_is_answered_by_a_signed_file_of_the_recipient_s_own_system_alone(story, numbers):
+    """PI-3.5: API, console (tests/browser) and signed file do the same; nobody signs for another, and no file counts twice."""
+    said = {"application": numbers["renhe-finance-system"], "codes": ["DELAU"], "done": "deleted", "method": "wiped", "evidence": "清除单 9"}
+    path = "/api/v1/obligations/answers/signed"
+    before = {one["id"]: one["status"] for one in story.person("cao.yan").call("GET", "/api/v1/obligations").json()}
+    assert story.http.post(path, json={"statement": signed(story, "shengli-his", said)}).status_code == 404
+    assert story.http.post(path, json={"statement": signed(story, "renhe-finance-system", {**said, "done": "perhaps"})}).status_code == 422
+    assert {one["id"]: one["status"] for one in story.person("cao.yan").call("GET", "/api/v1/obligations").json()} == before
+    statement = signed(story, "renhe-finance-system", said)
+    assert expect(story.http.post(path, json={"statement": statement}), 200).json()["answered"] == 1
+    assert story.http.post(path, json={"statement": statement}).status_code == 401, "once"
+    after = [one for one in story.person("cao.yan").call("GET", "/api/v1/obligations").json() if one["status"] != before[one["id"]]]
+    assert [(one["application"], one["code"], one["evidence"]) for one in after] == [(said["application"], "DELAU", "清除单 9")]
+
+
 @pytest.fixture(scope="module")
 def recall(story: Story, numbers: dict[str, str]) -> str:
     story.person("deng.li").call("POST", "/fhir/Consent/$revokeConsent", body=revocation(numbers["consent"], PATIENT))

@@ -1,12 +1,15 @@
 """The reviewers' work: findings, two signatures on one document, and which access rights are still needed (RS-7.1, PI-3.2b)."""
 
 from datetime import date, timedelta
+from uuid import uuid4
 
 import pytest
 from sqlmodel import select
 
 from broker import clock
 from broker.applications import service as applications
+from broker.audit import service as audit
+from broker.audit.events import Event
 from broker.audit.models import AuditEvent
 from broker.errors import Forbidden
 from broker.identity import service as identity_service
@@ -17,6 +20,7 @@ from broker.incidents import service as incidents
 from broker.notifications.models import Notification
 from broker.review import recertifying, service, workbench
 from broker.review.errors import AnotherDocument, NoSuchRight, NotOver, SignedAlready
+from broker.review.last_use import is_unused
 from broker.review.models import Recertification
 from broker.review.report import digest
 from tests.factories import applications as make
@@ -106,6 +110,26 @@ def test_what_nobody_speaks_for_is_revoked_and_what_is_kept_stays(database, mean
         assert session.get(Client, client.id).status == "suspended"
         assert {one["kind"]: (one["kept"], one["revoked"]) for one in workbench.access(session, QUARTER)}["grant"] == (1, 1)
         assert session.exec(select(Notification).where(Notification.kind == "recertification.due")).first() is not None
+
+
+def test_what_was_not_used_for_so_long_is_proposed_to_go(database, means, people, patients, set_clock):
+    """PI-3.2b: last use is shown; unused is a proposal and no answer."""
+    start = clock.now()
+    set_clock(start)
+    with database.transaction() as session:
+        used, idle = make.approved(session, means, people), make.approved(session, means, people, 2)
+        about = {"application": used.number, "grant": str(used.id), "recipient": used.recipient_id, "release": uuid4()}
+        audit.record(session, Event("release.permitted", "client:c-1", **about))
+        set_clock(start + timedelta(days=29))
+        recertifying.begin(session, means.keys, caller_for(session, people.auditor), QUARTER, unused_days=30)
+        rows = {row.subject: row for row in session.exec(select(Recertification).where(Recertification.kind == "grant")).all()}
+        assert {number: (row.unused, row.last_used_at is None) for number, row in rows.items()} == {
+            used.number: (False, False),
+            idle.number: (True, True),
+        }
+        assert recertifying.enforce(session, means.keys) == 0, "proposed is not revoked"
+        set_clock(start + timedelta(days=30, milliseconds=1))
+        assert is_unused(rows[used.number].last_used_at, 30)
 
 
 def test_the_last_who_can_run_the_hospital_is_not_taken_away_by_silence(database, means, people, set_clock):
