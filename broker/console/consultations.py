@@ -40,6 +40,15 @@ BUTTONS = {
     Step.CANCEL: N_("Cancel the consultation"),
 }
 
+#: What comes next, for whoever looks, by the state.
+NEXT = {
+    "booked": N_("The consultant confirms. A confirmed one that nobody opens in its time is missed."),
+    "confirmed": N_("Somebody makes sure who the patient is; in its time the consultant begins, and only then data can be fetched."),
+    "open": N_("The consultant's system brings the records and the prescription back. It ends at its last minute, whoever forgets to."),
+    "closed": N_("The consultant records the follow-up by its day."),
+    "missed": N_("Nothing was opened. Book another one if it is still needed."),
+}
+
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """The pages."""
@@ -92,6 +101,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             error=error,
             it=row,
             state=telemedicine.state(row).value,
+            next=NEXT.get(telemedicine.state(row).value),
             booker=_name(session, row.booker_id),
             consultant=_name(session, row.consultant_id),
             steps=[(one, _name(session, one.person_id)) for one in telemedicine.steps(session, row)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from broker.console import readable, vocabulary
 from broker.console.afterwards import tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, PostedFile, Visitor, require
+from broker.console.language import N_, said
 from broker.console.pages import Pages, to
 from broker.database import SessionDep
 from broker.errors import BrokerError, Invalid, Problem
@@ -28,6 +30,22 @@ Handler = Annotated[Visitor, Depends(require(Button.REQUEST_HANDLE))]
 FIELD = "value:"
 #: More single values than this are corrected by file.
 MOST = 120
+#: Parts of an element, as people call them.
+PARTS = MappingProxyType(
+    {
+        "system": N_("list of codes"), "code": N_("code"), "display": N_("words of the code"), "text": N_("in words"), "value": N_("number"),
+        "unit": N_("unit"), "comparator": N_("less or greater"), "low": N_("lowest"), "high": N_("highest"), "start": N_("begins"),
+        "end": N_("ends"), "reference": N_("refers to"), "type": N_("kind"), "version": N_("version"), "use": N_("use"), "family": N_("family name"),
+        "given": N_("given name"), "line": N_("street"), "city": N_("city"), "district": N_("district"), "state": N_("province"),
+        "postalCode": N_("postal code"), "country": N_("country"), "rank": N_("order"), "sequence": N_("order"), "valueQuantity": N_("value"),
+        "doseQuantity": N_("dose"), "timing": N_("timing"), "frequency": N_("how often"), "period": N_("period"), "route": N_("way it is given"),
+        "doseAndRate": N_("dose"), "author": N_("author"), "time": N_("time"), "amount": N_("amount"), "currency": N_("currency"),
+        "numerator": N_("numerator"), "denominator": N_("denominator"), "manifestation": N_("signs"), "repeat": N_("how often"),
+        "periodUnit": N_("unit of the period"), "identifier": N_("identifier"), "assigner": N_("given by"), "individual": N_("person"),
+    }
+)  # fmt: skip
+#: Parts that say nothing to people.
+SILENT = frozenset({"coding"})
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
@@ -87,10 +105,10 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
 
 def label_of(spoken: str, place: str) -> str:
-    """What a single value is called: its element's name, and the way further in as FHIR has it."""
+    """What a single value is called: its element's name, and the way further in, in words; a part that no table knows as FHIR has it."""
     first, _, rest = place.partition(".")
-    further = " ".join(name for name in rest.split(".") if not name.isdigit())
-    return f"{vocabulary.element(spoken, readable.plain(first))} {further}".strip()
+    further = [said(spoken, PARTS[name]) if name in PARTS else name for name in rest.split(".") if not name.isdigit() and name not in SILENT]
+    return " · ".join([vocabulary.element(spoken, readable.plain(first)), *further])
 
 
 def shown(spoken: str, staged: Staged, caller_natural: str) -> dict[str, Any]:

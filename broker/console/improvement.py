@@ -68,7 +68,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             sources=offered(spoken, "action_source"), changes=offered(spoken, "action_changes"), states=offered(spoken, "risk_state"),
             grades=[(str(one), str(one)) for one in range(1, 6)], seriousness=offered(spoken, "seriousness"),
             categories=offered(spoken, "adverse_category"), source=ask.one_of("source", words.TABLES["action_source"]),
-            ref=ask.text("ref"), today=today,
+            ref=ask.text("ref"), today=today, me=str(who.caller.person_id),
         )  # fmt: skip
 
     @router.get("/console/improvement")

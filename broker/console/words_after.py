@@ -122,7 +122,7 @@ ACTION_SOURCE = {
     "violation": N_("Violation"),
 }
 ACTION_CHANGES = {"policy": N_("Policy"), "training": N_("Training"), "process": N_("Process")}
-RISK_STATE = {"open": N_("Open"), "accepted": N_("Accepted"), "closed": N_("Closed")}
+RISK_STATE = {"open": N_("Not closed"), "accepted": N_("Accepted"), "closed": N_("Closed")}
 SERIOUSNESS = {
     "Non-serious": N_("Not serious"),
     "Serious": N_("Serious"),

@@ -342,6 +342,8 @@ def test_a_correction_is_proposed_by_one_compared_by_another_and_recipients_are_
         assert page.locator("#problems").count() == 1, "what changes nothing is no correction"
         page.locator("input[inputmode=decimal]").first.fill("98.7")
         desk.look("correction-filled")
+        labels = [one.text_content() for one in page.locator("form[action$='/correct'] label").all()]
+        assert [one for one in labels if re.search("[a-z]{3}", one)] == [], "no names of FHIR"
         desk.press("form[action$='/correct'] button")
         assert page.locator("input[value=agree]").count() == 0, "who brought it doesn't agree to it"
     with at(chromium, story.base_url, "en", scripts=False) as desk:
