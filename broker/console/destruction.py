@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from sqlmodel import Session
 
 from broker.audit.errors import NotSealedYet
-from broker.console import afterwards, language, words
+from broker.console import afterwards, language, vocabulary, words
 from broker.console.afterwards import actor_name, choice_of, offered, text_of, tried
 from broker.console.desk import Desk
 from broker.console.door import Form, Posted, SignedIn, Visitor, require
@@ -59,7 +59,12 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             for one in retention.many(session, who.caller, limit=500)
         ]
         schedule = [
-            [Cell(said(spoken, N_("Copies at recipients")), note=text(name, spoken)), Cell("–"), Cell(_days(spoken, days)), Cell("DELAU")]
+            [
+                Cell(said(spoken, N_("Copies at recipients")), note=text(name, spoken)),
+                Cell("–"),
+                Cell(_days(spoken, days)),
+                Cell(vocabulary.obligation(spoken, "DELAU")),
+            ]
             for name, days in desk.kept_by_recipients
         ] + [
             [

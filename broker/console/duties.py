@@ -148,7 +148,7 @@ def _owed(session: Session, desk: Desk, spoken: str, names: Names, one: Obligati
     evidence = obligations.evidence_of(session, desk.keys, one)
     return [
         Cell(one.application, href=f"/console/applications/{one.application}"),
-        Cell(vocabulary.obligation(spoken, one.code), note=one.code),
+        Cell(vocabulary.obligation(spoken, one.code)),
         Cell(names.get(one.recipient_id, one.recipient_id)),
         Cell(language.day(spoken, one.due_on), note=said(spoken, N_("late")) if late else ""),
         Cell(

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
+from babel import Locale
 from babel.dates import format_date, format_datetime
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -73,6 +74,11 @@ def chosen(request: Request, caller: PersonCaller | None) -> str:
 def moment(language: str, zone: str, at: datetime | None) -> str:
     """A moment in the hospital's time, as the language writes it."""
     return "–" if at is None else format_datetime(at.astimezone(ZoneInfo(zone)), _MOMENTS[language], locale=_LOCALES[language])
+
+
+def country(language: str, code: str) -> str:
+    """What a country is called (ISO 3166-1 alpha-2); the code where nobody knows it."""
+    return str(Locale.parse(_LOCALES[language]).territories.get(code, code))
 
 
 def day(language: str, at: date | str | None) -> str:

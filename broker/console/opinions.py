@@ -80,8 +80,14 @@ def opinion(
         cuts=_cuts(desk, spoken, necessity),
         labels=tuple(dict.fromkeys(vocabulary.label(spoken, code) for code in ((plan or {}).get("labels") or {}).get("deny", ()))),
         obligations=tuple(_obligation(spoken, one) for one in obligations),
-        profile=str(necessity.get("profile", "")),
+        profile=_profile(desk, spoken, str(necessity.get("profile", ""))),
     )
+
+
+def _profile(desk: Desk, spoken: str, name: str) -> str:
+    """What a least-necessary list is called; one that is no more, by its identifier."""
+    known = desk.policies().data["profiles"].get(name)
+    return str(known["name"][spoken]) if known else name
 
 
 def _since(spoken: str, one: Mapping[str, Any]) -> str:

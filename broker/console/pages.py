@@ -147,6 +147,7 @@ class Pages:
             "tone": lambda code: words.TONES.get(code or "", "quiet"),
             "text": lambda found, otherwise="–": text(found, spoken, otherwise),
             "named": lambda row: named(row, spoken),
+            "country": lambda code: language.country(spoken, code),
             "said": lambda sentence: language.said(spoken, sentence),
             "title_of": lambda error: problems.title(spoken, error),
             "help_of": lambda error: problems.help_(spoken, error),

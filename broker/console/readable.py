@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,17 @@ from broker.console import vocabulary
 from broker.console.desk import Desk
 from broker.console.language import N_, day, said
 from broker.console.pages import Names, text
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{5,8}|$)")
+
+#: Codes of states and sexes that records hold, in words.
+CODES = {
+    "final": N_("final result"), "preliminary": N_("preliminary result"), "amended": N_("amended result"), "corrected": N_("corrected result"),
+    "registered": N_("registered, no result yet"), "cancelled": N_("cancelled"), "entered-in-error": N_("entered in error"),
+    "unknown": N_("not known"), "active": N_("in effect"), "completed": N_("completed"), "finished": N_("finished"), "in-progress": N_("going on"),
+    "planned": N_("planned"), "on-hold": N_("held for now"), "stopped": N_("stopped"), "not-done": N_("was not done"), "current": N_("current"),
+    "male": N_("male"), "female": N_("female"), "other": N_("other"),
+}  # fmt: skip
 
 #: Longer values are cut: a page is for a look, not for keeping.
 LONGEST = 160
@@ -53,8 +65,28 @@ def headline(resource: Mapping[str, Any]) -> str:
 def rows(language: str, resource: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each element of a resource with its value."""
     hidden = ("resourceType", "id", "meta")
-    found = [(vocabulary.element(language, plain(name)), shown(value)) for name, value in resource.items() if name not in hidden]
+    found = [(vocabulary.element(language, plain(name)), _told(language, name, value)) for name, value in resource.items() if name not in hidden]
     return [(name, value) for name, value in found if value]
+
+
+def _told(language: str, name: str, value: Any) -> str:
+    """A value in the language's habit: days and moments as it writes them, the codes of states by their words."""
+    if isinstance(value, str) and _DAY.match(value):
+        return _dated(language, value)
+    if isinstance(value, Mapping) and value and value.keys() <= {"start", "end"}:
+        return " – ".join(_dated(language, str(value[edge])) if value.get(edge) else "…" for edge in ("start", "end"))
+    if isinstance(value, str) and name in ("status", "gender"):
+        return said(language, CODES.get(value, value))
+    return shown(value)
+
+
+def _dated(language: str, value: str) -> str:
+    """A day, or a moment as the clock stood where it was written down; less than a day as it is."""
+    try:
+        told = day(language, value[:10])
+    except ValueError:
+        return value
+    return f"{told} {value[11:16]}".strip()
 
 
 def plain(name: str) -> str:

@@ -62,11 +62,12 @@ def _page(document: Mapping[str, Any], language: str, hospital: str, signed: Sig
     return {
         "lang": language,
         "hospital": hospital,
-        "title": f"{WORDS['title'][zh]} {document['quarter']}",
+        "title": f"{WORDS['title'][zh]}{_quarter(document['quarter'], zh=zh)}",
         "date": [until.year, until.month, until.day],
-        "days": WORDS["days"][zh].format(since=document["since"], until=document["until"]),
+        "days": f"{word['number']} {document['quarter']} · " + WORDS["days"][zh].format(since=document["since"], until=document["until"]),
         "state": word[("unsigned", "signed_by_one", "signed_by_two")[min(len(signed), 2)]],
         "digest-line": f"{word['digest']} SHA-256 {digest(document)[:32]}…",
+        "digest-whole": f"SHA-256 {digest(document)}",
         "words": {**{key.replace("_", "-"): text for key, text in word.items()}, "small": WORDS["small_note"][zh]},
         "summary": _summary(document, word),
         "cards": _cards(document, word),
@@ -85,6 +86,11 @@ def _page(document: Mapping[str, Any], language: str, hospital: str, signed: Sig
             for role in ("information_manager", "auditor")
         ],
     }
+
+
+def _quarter(name: str, *, zh: bool) -> str:
+    """A quarter as a heading says it: in Chinese by year and number in words."""
+    return f"（{name[:4]}年第{'一二三四'[int(name[5]) - 1]}季度）" if zh else f" {name}"
 
 
 _ACCESS = ("kind", "asked", "kept", "revoked", "unanswered")

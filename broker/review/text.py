@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from broker.policy import service as policy
 from broker.review.figures import COLUMNS
 from broker.review.rules import SMALLEST
 
@@ -128,6 +130,7 @@ CODES: dict[str, tuple[str, str]] = {
     "withdrawn": ("withdrawn", "已撤回"),
     "sent": ("sent", "已发送"),
     "partial": ("sent in part", "部分发送"),
+    "unknown": ("outcome not known", "结果不明"),
     "failed": ("failed, nothing left", "失败，未发送"),
     "not-lawful": ("not lawful", "不合法"),
     "not-necessary": ("not necessary", "不必要"),
@@ -211,6 +214,19 @@ def lines(review: Mapping[str, Any], language: str) -> list[tuple[str, str]]:
     return [row for _, rows in sections(review, language) for row in rows]
 
 
+@cache
+def _reasons() -> Mapping[str, policy.Text]:
+    return policy.reasons()
+
+
+def called(code: str, language: str) -> str:
+    """What a line's code is called: by the table, or, where it is a reason of policy's, by that reason's sentence."""
+    if code in CODES:
+        return CODES[code][language == "zh"]
+    reason = _reasons().get(code)
+    return code if reason is None else (reason.zh.rstrip("。") if language == "zh" else reason.en.rstrip("."))
+
+
 def sections(review: Mapping[str, Any], language: str) -> list[tuple[str, list[tuple[str, str]]]]:
     """As :func:`lines`, by section."""
     chinese = language == "zh"
@@ -222,7 +238,7 @@ def sections(review: Mapping[str, Any], language: str) -> list[tuple[str, list[t
         value = review[section][name]
         rows = found.setdefault(section, [])
         if isinstance(value, Mapping):
-            rows += [(words[chinese].format(key=CODES.get(key, (key, key))[chinese]), str(count)) for key, count in value.items()]
+            rows += [(words[chinese].format(key=called(key, language)), str(count)) for key, count in value.items()]
         elif path in SHARES:
             rows.append((words[chinese], "–" if value is None else f"{value:.1%}"))
         else:

@@ -23,8 +23,8 @@ REPORT_WORDS: dict[str, tuple[str, str]] = {
     "access_list": ("Roles, clients and grants", "角色、客户端与共享授权"),
     "sign": ("Signatures", "签署"),
     "sign_note": (
-        "The information manager signs for the process, the auditor for the review. They sign what the digest at the foot of each page names.",
-        "须由两人签署：信息管理员对办理过程负责，审计员对本次审计负责。签署内容以每页页脚的摘要值为准。",
+        "The information manager signs for the process, the auditor for the review. They sign what this digest names; each page bears its beginning.",
+        "须由两人签署：信息管理员对办理过程负责，审计员对本次审计负责。签署内容以下列摘要值为准，每页页脚印有其前段。",
     ),
     "information_manager": ("Information manager", "信息管理员"),
     "auditor": ("Auditor", "审计员"),
