@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from broker.fhir.keeplist import Keep, Kind
+from broker.fhir.keeplist import Keep, Kind, Need, Part
 from broker.fhir.plan import NOBODYS_TYPES
 from broker.fhir.slowpath import parsed
 
@@ -27,6 +27,7 @@ _LOCAL = re.compile(r"([A-Z][A-Za-z]{1,40})/([A-Za-z0-9.\-]{1,64})(?:/_history/[
 _GONE: Any = object()
 
 _encode = msgspec.json.Encoder().encode
+_properties = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Target(NamedTuple):
@@ -62,44 +63,72 @@ def tells_nothing(reference: bytes) -> bool:
 
 
 def cut(keep: Keep, body: bytes, gone: Collection[bytes]) -> bytes:
-    """A reduced resource without the references that are among ``gone`` (as :func:`mentioned` gives them); itself if it has none."""
-    if gone.__class__ is not set:
-        gone = set(gone)
-    if mentioned((body,)).isdisjoint(gone):
+    """A reduced resource without the references that are among ``gone`` (as :func:`mentions` gives them); itself if it has none.
+
+    Only the properties in which one of them stands are read; the others are copied as they are.
+    """
+    leaving = frozenset(gone)
+    if leaving.isdisjoint(mentions(body)):
         return body
-    resource = parsed(body)
-    assert resource is not None  # noqa: S101  (the minimiser has written it)
-    _object(keep, resource, frozenset(gone), root=True)
+    resource: dict[str, Any] = _properties(body)
+    took = False
+    for part in keep.parts:
+        written = resource.get(part.name)
+        if part.inside is None or written is None or leaving.isdisjoint(mentions(bytes(written))):
+            continue
+        holder = parsed(b'{"":%b}' % bytes(written))
+        assert holder is not None  # noqa: S101  (the minimiser has written it)
+        took |= _part(part, holder, "", leaving)
+        if holder:
+            resource[part.name] = holder[""]
+        else:
+            del resource[part.name]
+    if took:
+        _answer_for(keep, resource)
     return _encode(resource)
 
 
-def _object(keep: Keep, value: dict[str, Any], gone: frozenset[bytes], *, root: bool) -> bool:
+def _object(keep: Keep, value: dict[str, Any], gone: frozenset[bytes]) -> bool:
     """Take the references out of an object, in place; whether it can still stand."""
     if keep.type == "Reference":
         return not _leads_astray(value, gone)
     took = False
     for part in keep.parts:
-        if part.kind is not Kind.OBJECT or part.inside is None or part.name not in value:
-            continue
-        inside = part.inside
-        if part.many:
-            items = [one for one in value[part.name] if _object(inside, one, gone, root=False)]
-            took = took or len(items) < len(value[part.name])
-            if items:
-                value[part.name] = items
-            else:
-                del value[part.name]
-        elif not _object(inside, value[part.name], gone, root=False):
-            del value[part.name]
-            took = True
-    if not took:
+        if part.kind is Kind.OBJECT and part.inside is not None and part.name in value:
+            took |= _part(part, value, part.name, gone)
+    if took and any(not _stands(need, value) for need in keep.needs):
+        return False
+    return bool(value) or not took
+
+
+def _part(part: Part, value: dict[str, Any], name: str, gone: frozenset[bytes]) -> bool:
+    """Take the references out of what an object holds under a name, in place; whether something of it went whole."""
+    assert part.inside is not None  # noqa: S101  (asked before)
+    inside = part.inside
+    if not part.many:
+        if _object(inside, value[name], gone):
+            return False
+        del value[name]
         return True
+    items = [one for one in value[name] if _object(inside, one, gone)]
+    took = len(items) < len(value[name])
+    if items:
+        value[name] = items
+    else:
+        del value[name]
+    return took
+
+
+def _stands(need: Need, value: dict[str, Any]) -> bool:
+    """Whether a mandatory element is there, or an answer for it."""
+    return any(name in value or f"_{name}" in value for name in (*need.names, need.key))
+
+
+def _answer_for(keep: Keep, resource: dict[str, Any]) -> None:
+    """Where a mandatory element of the resource itself went, say so."""
     for need in keep.needs:
-        if not any(name in value or f"_{name}" in value for name in (*need.names, need.key)):
-            if not root:
-                return False
-            value[need.key] = need.value
-    return bool(value)
+        if not _stands(need, resource):
+            resource[need.key] = need.value
 
 
 def _leads_astray(value: dict[str, Any], gone: frozenset[bytes]) -> bool:

@@ -46,7 +46,7 @@ class Reaching:
             if not self._complete:
                 self.known.update([f"{one.type}/{one.id}" for one in found])
             await self._look(fresh)
-        gone = self._gone
+        gone = frozenset(self._gone)
         if not gone:
             return found
         without = self._reduce.minimiser.without

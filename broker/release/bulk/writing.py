@@ -12,8 +12,9 @@ import hashlib
 import logging
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,7 +32,7 @@ from broker.identity.access import NotAuthenticatedReason
 from broker.records import service as records
 from broker.release import collect, outcome, service
 from broker.release.answers import Form, Item, Kind, Refusal
-from broker.release.bulk import deleted
+from broker.release.bulk import cleaning, deleted
 from broker.release.bulk.asked import Asked, stamp
 from broker.release.bulk.storage import Storage, storage_of
 from broker.release.query import Wanted
@@ -44,6 +45,8 @@ Connection = psycopg.AsyncConnection[Any]
 
 #: Patients that one job prepares. Few enough to take seconds, so that work spreads and a lost worker costs little.
 CHUNK = 50
+#: Patients of a chunk that are under way at once: while one waits for the database, another is reduced.
+LANES = 4
 #: How often one patient is tried while policy or database give no answer.
 ATTEMPTS = 6
 #: gzip level: higher ones cost more time than they save bytes.
@@ -141,7 +144,7 @@ def write(tools: jobs.Tools, payload: dict[str, Any]) -> None:
 
 
 async def _write(tools: jobs.Tools, export: UUID, chunk: int) -> None:
-    intents = Database(tools.database.url, "broker_web", pool=2)  # Of this loop, which lives as long as the chunk.
+    intents = Database(tools.database.url, "broker_web", pool=LANES)  # Of this loop, which lives as long as the chunk.
     try:
         await _chunk(tools, Parts(tools.settings, tools.keys, tools.database, intents, tools.engine), export, chunk)
     finally:
@@ -163,12 +166,29 @@ async def _chunk(tools: jobs.Tools, parts: Parts, export: UUID, chunk: int) -> N
         await cursor.execute(
             "SELECT patient_key FROM export_part WHERE export_id = %s AND chunk = %s AND status = 'waiting' ORDER BY position", (export, chunk)
         )
-        waiting = False
-        for part in await cursor.fetchall():
-            waiting |= not await _prepared(work, part["patient_key"])
-        if waiting:
+        parts_waiting = iter([part["patient_key"] for part in await cursor.fetchall()])
+        try:
+            async with asyncio.TaskGroup() as group:
+                lanes = [group.create_task(_lane(work, parts_waiting)) for _ in range(LANES)]
+        except ExceptionGroup as several:  # Each has let go of its patient; the job fails for the first of the reasons.
+            raise several.exceptions[0] from None
+        if not all(lane.result() for lane in lanes):
             raise NotYet
         await _finished(work, chunk, standing["cut"])
+
+
+async def _lane(work: _Work, patients: Iterator[UUID]) -> bool:
+    """Prepare patients one after the other, on a connection of its own, until none is left; whether all are settled."""
+    settled = True
+    first = next(patients, None)
+    if first is None:
+        return settled
+    conninfo = work.parts.database.conninfo
+    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None) as connection:
+        own = replace(work, connection=connection)
+        for patient_key in chain((first,), patients):
+            settled &= await _prepared(own, patient_key)
+    return settled
 
 
 async def _prepared(work: _Work, patient_key: UUID) -> bool:
@@ -361,40 +381,10 @@ async def _finished(work: _Work, chunk: int, cut: int) -> None:
     await work.connection.execute(_DONE, {"export": work.id, "now": clock.now()})
 
 
-def clean(tools: jobs.Tools, payload: dict[str, Any]) -> None:
-    """Delete what expired or ended exports hold; the rows that say what was asked stay."""
-    del payload
-    asyncio.run(_clean(tools))
-
-
-async def _clean(tools: jobs.Tools) -> None:
-    storage = storage_of(tools.settings)
-    async with await psycopg.AsyncConnection.connect(tools.database.conninfo, autocommit=True) as connection:
-        ended = await connection.execute(
-            "UPDATE export SET status = CASE WHEN status = 'cancelled' THEN status ELSE 'expired' END"
-            " WHERE (expires_at <= %s OR status = 'cancelled') AND EXISTS (SELECT FROM export_chunk c WHERE c.export_id = export.id) RETURNING id",
-            (clock.now(),),
-        )
-        for (export,) in await ended.fetchall():
-            if storage.outside:
-                await storage.remove_export(export)
-            await remove(connection, export)
-
-
-async def remove(connection: Connection, export: UUID) -> None:
-    """Delete the rows of an export's files, a chunk at a time."""
-    chunks: Sequence[Any] = await (await connection.execute("SELECT number FROM export_chunk WHERE export_id = %s", (export,))).fetchall()
-    for (number,) in chunks:
-        async with connection.transaction():
-            await connection.execute("DELETE FROM export_file WHERE export_id = %s AND chunk = %s", (export, number))
-            await connection.execute("DELETE FROM export_part WHERE export_id = %s AND chunk = %s", (export, number))
-            await connection.execute("DELETE FROM export_chunk WHERE export_id = %s AND number = %s", (export, number))
-
-
 def background() -> list[jobs.Job]:
     """The jobs of bulk exports."""
     return [
         jobs.Job(PLAN, plan),
         jobs.Job(WRITE, write, queue="bulk"),
-        jobs.Job(CLEAN, clean, cron="*/10 * * * *"),
+        jobs.Job(CLEAN, cleaning.clean, cron="*/10 * * * *"),
     ]

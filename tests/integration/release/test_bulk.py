@@ -25,7 +25,7 @@ from broker.app import background_jobs
 from broker.demo.consents import revocation
 from broker.demo.story import TREATMENT
 from broker.records import service as records
-from broker.release.bulk import sending, writing
+from broker.release.bulk import cleaning, sending, writing
 from broker.settings import Settings
 from tests.live import hospital
 
@@ -275,7 +275,7 @@ def test_what_has_expired_is_deleted(own):
         session.execute(sa.text("UPDATE export SET expires_at = now() WHERE id = CAST(:id AS uuid)"), {"id": where.rsplit("/", 1)[1]})
     assert own.get(where).status_code == 404
     assert own.get(manifest["output"][0]["url"]).status_code == 404
-    writing.clean(own.story.installation, {})
+    cleaning.clean(own.story.installation, {})
     with own.story.installation.database.transaction() as session:
         left = session.execute(sa.text("SELECT count(*) FROM export_segment WHERE export_id = CAST(:id AS uuid)"), {"id": where.rsplit("/", 1)[1]})
         assert left.scalar() == 0
@@ -569,7 +569,7 @@ import sys, threading
 from pathlib import Path
 from broker import jobs
 from broker.app import background_jobs, open_installation
-from broker.release.bulk import sending, writing
+from broker.release.bulk import writing
 from broker.settings import load
 if __name__ == "__main__":
     if sys.argv[1:] == ["slowly"]:
