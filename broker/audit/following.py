@@ -51,21 +51,21 @@ def follow(session: Session, name: str, types: Collection[str], *, limit: int = 
     places.begin(connection, name)
     found: list[tuple[Any, ...]] = []
     place = places.standing(connection, name, alone=True)
-    if place.ahead:
+    if place.left_over:
         found = _read(connection, name, place, types, limit)
         if len(found) == limit:
             return [_happened(row) for row in found]
-        places.rebase(connection, name)
+        places.rebase(connection, name, place)
         place = places.standing(connection, name)
     found += _read(connection, name, place, types, limit - len(found))
     return [_happened(row) for row in found]
 
 
 def _read(connection: store.Connection, name: str, place: Standing, types: Collection[str], limit: int) -> list[tuple[Any, ...]]:
-    query = _NEXT.format(behind=places.LEFT_OVER if place.ahead else places.BEHIND)
+    query = _NEXT.format(behind=places.LEFT_OVER if place.left_over else places.BEHIND)
     rows = connection.execute(query, {**place.parameters, "types": sorted(types), "limit": limit}).fetchall()
     if rows:
-        places.move(connection, name, rows[-1][0], rows[-1][1])
+        places.move(connection, name, place, rows[-1][0], rows[-1][1])
     return rows
 
 

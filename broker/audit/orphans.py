@@ -21,6 +21,7 @@ from sqlmodel import Session
 from broker import clock, jobs
 from broker.audit import places, store
 from broker.audit.events import Event
+from broker.audit.places import Standing
 from broker.audit.transmissions import INTENT, ORPHANS, OUTCOMES
 from broker.database import Database, close_gate
 
@@ -80,24 +81,24 @@ def close_orphans(database: Database, record: Callable[[Session, Event], UUID]) 
         if not stuck:
             reached = (intent.xid, intent.seq)
     whole = not stuck and len(look.intents) < BATCH
-    if whole and not look.ahead:
+    if whole and not look.place.left_over:
         reached = look.last
     with database.transaction() as session:
         connection = store.raw(session)
         if reached is not None:
-            places.move(connection, ORPHANS, *reached)
-        if whole and look.ahead:
-            places.rebase(connection, ORPHANS)
+            places.move(connection, ORPHANS, look.place, *reached)
+        if whole and look.place.left_over:
+            places.rebase(connection, ORPHANS, look.place)
     return closed
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Intents without an outcome, where the look ends, and whether it was at what a restore brought."""
+    """Intents without an outcome, where the look ends, and from where it was taken."""
 
     intents: list[_Intent]
     last: tuple[str, int] | None
-    ahead: bool
+    place: Standing
 
 
 def _look(session: Session) -> _Look:
@@ -105,14 +106,14 @@ def _look(session: Session) -> _Look:
     places.begin(connection, ORPHANS)
     place = places.standing(connection, ORPHANS)
     last = connection.execute(_LAST).fetchone()
-    if last is None and not place.ahead:
-        return _Look([], None, ahead=False)
-    query = _INTENTS.format(behind=places.LEFT_OVER if place.ahead else places.BEHIND + _UP_TO_LAST)
+    if last is None and not place.left_over:
+        return _Look([], None, place)
+    query = _INTENTS.format(behind=places.LEFT_OVER if place.left_over else places.BEHIND + _UP_TO_LAST)
     values = {**place.parameters, "intent": INTENT, "outcomes": list(OUTCOMES), "limit": BATCH}
     if last is not None:
         values |= {"last_xid": last[0], "last_seq": last[1]}
     rows = connection.execute(query, values).fetchall()
-    return _Look([_Intent(*row) for row in rows], last, place.ahead)
+    return _Look([_Intent(*row) for row in rows], last, place)
 
 
 def _close(database: Database, record: Callable[[Session, Event], UUID], intent: _Intent) -> bool | None:

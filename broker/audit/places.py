@@ -18,29 +18,32 @@ class Standing:
     xid: str
     seq: int
     done_seq: int
-    ahead: bool  #: of this server's transaction ids: what lies behind the place came with a restore, and is committed
+    restored_seq: int  #: the last event that came with a restore and has a transaction id that this server has not given out; 0: none
+
+    @property
+    def left_over(self) -> bool:
+        """Whether events came with a restore that this reader has not looked through yet. They are read first, and are all committed."""
+        return self.restored_seq > self.done_seq
 
     @property
     def parameters(self) -> dict[str, str | int]:
         """For a query."""
-        return {"xid": self.xid, "seq": self.seq, "done_seq": self.done_seq}
+        return {"xid": self.xid, "seq": self.seq, "done_seq": self.done_seq, "restored_seq": self.restored_seq}
 
 
-BEGINNING = Standing("0", 0, 0, ahead=False)
+BEGINNING = Standing("0", 0, 0, 0)
 
 #: Events of alias ``e`` behind a place, each once whatever was restored. Not those of transactions that may still grow: an older one
 #: that is open would otherwise be passed by.
 BEHIND = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s AND e.xid < pg_snapshot_xmin(pg_current_snapshot())"
-#: The same for a place that lies ahead: what came with the restore and was not read yet.
-LEFT_OVER = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s"
+#: The same for what is left over: numbers that were given out before the restore.
+LEFT_OVER = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s AND e.seq <= %(restored_seq)s"
 
-_STANDING = "SELECT xid::text, seq, done_seq, xid >= pg_snapshot_xmax(pg_current_snapshot()) FROM log_follower WHERE name = %s"
-
-# What came with the restore has numbers below those that are given out since; all of it was read, or it was left over and is read now.
-_REBASE = """
-UPDATE log_follower SET xid = '0', seq = 0, done_seq = greatest(done_seq, coalesce(
-  (SELECT max(e.seq) FROM audit_event e WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot())), 0))
-WHERE name = %s AND xid >= pg_snapshot_xmax(pg_current_snapshot())
+# A thousand rows, since neighbours may have taken their numbers in another order than their transaction ids. Mostly there is none.
+_STANDING = """
+SELECT f.xid::text, f.seq, f.done_seq, coalesce((SELECT max(seq) FROM (
+  SELECT e.seq FROM audit_event e WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY e.xid DESC, e.seq DESC LIMIT 1000) last), 0)
+FROM log_follower f WHERE f.name = %s
 """
 
 
@@ -51,18 +54,22 @@ def begin(connection: Connection, name: str) -> None:
 
 def standing(connection: Connection, name: str, *, alone: bool = False) -> Standing:
     """Where the reader stands; at the beginning when nobody knows it. ``alone``: nobody else moves it until this transaction ends."""
-    row = connection.execute(_STANDING + (" FOR UPDATE" if alone else ""), (name,)).fetchone()
+    row = connection.execute(_STANDING + ("FOR UPDATE OF f" if alone else ""), (name,)).fetchone()
     return BEGINNING if row is None else Standing(*row)
 
 
-def move(connection: Connection, name: str, xid: str, seq: int) -> None:
-    """The reader has come further; never back."""
+def move(connection: Connection, name: str, seen: Standing, xid: str, seq: int) -> None:
+    """The reader, who stood there, has come further; never back, and not across what another did with a restore meanwhile."""
     connection.execute(
-        "UPDATE log_follower SET xid = %(xid)s::xid8, seq = %(seq)s WHERE name = %(name)s AND (xid, seq) < (%(xid)s::xid8, %(seq)s)",
-        {"name": name, "xid": xid, "seq": seq},
+        "UPDATE log_follower SET xid = %(to_xid)s::xid8, seq = %(to_seq)s"
+        " WHERE name = %(name)s AND done_seq = %(done_seq)s AND (xid, seq) < (%(to_xid)s::xid8, %(to_seq)s)",
+        {**seen.parameters, "name": name, "to_xid": xid, "to_seq": seq},
     )
 
 
-def rebase(connection: Connection, name: str) -> None:
-    """A reader whose place lies ahead has read all that came with the restore: go on from this server's first transaction."""
-    connection.execute(_REBASE, (name,))
+def rebase(connection: Connection, name: str, seen: Standing) -> None:
+    """The reader has read all that came with the restore: go on from this server's first transaction, with what was recorded since."""
+    connection.execute(
+        "UPDATE log_follower SET xid = '0', seq = 0, done_seq = %(restored_seq)s WHERE name = %(name)s AND done_seq = %(done_seq)s",
+        {**seen.parameters, "name": name},
+    )

@@ -163,7 +163,11 @@ def unfinished(session: Session, older_than: timedelta) -> list[Unfinished]:
     connection = store.raw(session)
     place = places.standing(connection, ORPHANS)
     # A place from before a restore says nothing of what was recorded since.
-    values = {**(places.BEGINNING if place.ahead else place).parameters, "before": first_id(clock.now() - older_than), "explained": list(EXPLAINED)}
+    values = {
+        **(places.BEGINNING if place.left_over else place).parameters,
+        "before": first_id(clock.now() - older_than),
+        "explained": list(EXPLAINED),
+    }
     return [Unfinished(*row) for row in connection.execute(_UNFINISHED, values).fetchall()]
 
 

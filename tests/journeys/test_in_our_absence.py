@@ -81,6 +81,25 @@ def receipts(kept):
     return [json.loads(receipt_file(receive(given := Given(body, manifest=manifest)), given, at)) for body, manifest in kept]
 
 
+def audit_event_of_import(receipt):
+    """What a recipient's system that keeps an ATNA log says of the same: IHE BALP, PrivacyDisclosure.Recipient."""
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": "http://dicom.nema.org/resources/ontology/DCM", "code": "110107", "display": "Import"},
+        "action": "C",
+        "recorded": receipt["received_at"],
+        "outcome": "0",
+        "agent": [{"who": {"display": "his.shengli.example"}, "requestor": False}],
+        "source": {"observer": {"display": "his.shengli.example"}},
+        "entity": [
+            {
+                "what": {"identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{receipt['release']}"}},
+                "detail": [{"type": "digest", "valueString": receipt["digest"]}],
+            }
+        ],
+    }
+
+
 def alone(*arguments):
     """A program without anything of ours around it: no environment, no network address, no database."""
     clean = {"PATH": os.environ["PATH"]}
@@ -170,6 +189,14 @@ class TestTheRecipientsOwnLog:
             query = "SELECT leaf FROM audit_event WHERE type = 'transmissions.reconciled' ORDER BY xid DESC LIMIT 1"
             facts = json.loads(session.connection().exec_driver_sql(query).scalar_one())["facts"]
         assert (facts["missing_here"], facts["missing_there"], facts["changed"]) == (1, 1, 1)
+        # The same log as the IHE profile has it: AuditEvents of an import, in a Bundle.
+        events = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": audit_event_of_import(one)} for one in receipts(sent)]}
+        whole = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": [events]}).json()
+        assert (whole["agrees"], whole["counts"]["matched"]) == (True, 3)
+        events["entry"][0]["resource"]["entity"][0]["what"]["identifier"]["value"] = lines[1]["release"]
+        found = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": [events]}).json()
+        counts = {name: count for name, count in found["counts"].items() if count}
+        assert counts == {"matched": 2, "missing_there": 1, "missing_here": 1}
         for wrong in ({"recipient": "nobody"}, {"until": first}, {"since": "soon"}):
             refused = story.person("deng.li").call("POST", "/api/v1/reconciliations", body={**asked, "imports": [], **wrong}, expected=422)
             assert refused.status_code == 422

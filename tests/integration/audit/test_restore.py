@@ -1,7 +1,11 @@
 """The restore drill (G20, F-22, PI-3.2c): an older backup comes back. The log is not forked, and what was published since is put back."""
 
 import os
+import shutil
 import subprocess
+import tempfile
+from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import psycopg
@@ -11,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from broker import settings as settings_module
-from broker.audit import service, store
+from broker.audit import orphans, service, store
 from broker.audit.database_source import open_source
 from broker.audit.errors import LogDamaged
 from broker.audit.export import export
@@ -20,7 +24,7 @@ from broker.audit.note import Checkpoint
 from broker.audit.sequencer import Sequencer
 from broker.audit.verify import verify
 from broker.cli.audit import app
-from broker.database import Database
+from broker.database import Database, EmbeddedServer
 from tests.factories.audit import event, intent, outcome
 
 PROGRAMS = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
@@ -172,3 +176,67 @@ def test_where_nothing_is_lost_no_new_name_is_opened(database_url, database, seq
     done = CliRunner().invoke(app, ["new-origin", str(tmp_path / "last"), "--former-key", verifier.vkey])
     assert done.exit_code == 1
     assert "nothing is lost" in done.output
+
+
+def test_a_dump_goes_into_a_younger_server_and_whatever_follows_the_log_goes_on(
+    database_url, database, sequencer, owner, record, tmp_path, check_everything
+):
+    """The common restore: a new machine, a new cluster, which counts its transactions from the beginning (PI-3.2c, F-22)."""
+    # Each inner block of this takes a transaction id, so that this server is surely the older one.
+    owner.execute("CREATE TEMPORARY TABLE burnt (one int)")
+    owner.execute(
+        "DO $$ BEGIN FOR i IN 1..20000 LOOP BEGIN INSERT INTO burnt VALUES (i); EXCEPTION WHEN unique_violation THEN NULL; END; END LOOP; END $$"
+    )
+    grant = str(UUID(int=5))
+    sent, cut_off = intent(grant=grant), intent(grant=grant, patient=UUID(int=9), subject="99" * 32)
+    record(sent, outcome(sent))
+    sequencer.seal_once()
+    with database.transaction() as session:
+        assert len(service.follow(session, "reader", ("release.permitted",))) == 1
+        feed = service.onwards(session, None, ("%",)).place
+    record(cut_off)
+    pg("pg_dumpall", "--roles-only", f"--file={tmp_path / 'roles.sql'}", url=database_url)
+    pg("pg_dump", "--format=custom", f"--file={tmp_path / 'backup'}", url=database_url)
+
+    folder = Path(tempfile.mkdtemp(prefix="broker-younger-"))
+    server = EmbeddedServer(folder / "postgres")
+    try:
+        # Roles belong to a server and stand in no dump of a database: they come first. One of them is there already.
+        pg("psql", "--quiet", f"--file={tmp_path / 'roles.sql'}", "--dbname", conninfo_to_dict(server.url)["dbname"], url=server.url)
+        pg("pg_restore", "--no-owner", "--dbname", conninfo_to_dict(server.url)["dbname"], tmp_path / "backup", url=server.url)
+        check_everything(server.url, feed, cut_off)
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def check_everything(test_settings, keys, verifier, monkeypatch):
+    """Reader, feed, sequencer, and what was cut off, on the new server."""
+    monkeypatch.setattr(orphans, "GRACE", 0)
+
+    def check(url, feed, cut_off):
+        web, log = Database(url, "broker_web", pool=0), Database(url, "broker_log", pool=0)
+        with psycopg.connect(url) as connection:
+            ahead = "SELECT bool_and(xid >= pg_snapshot_xmax(pg_current_snapshot())) FROM log_follower WHERE name = 'reader'"
+            assert connection.execute(ahead).fetchone() == (True,)
+        later = intent(grant=cut_off.grant)
+        with web.transaction() as session:
+            service.record(session, later)
+        for release in (cut_off.release, later.release):
+            with web.transaction() as session:
+                assert [one.release for one in service.follow(session, "reader", ("release.permitted",), limit=1)] == [release]
+        with web.transaction() as session:
+            assert service.follow(session, "reader", ("release.permitted",)) == []
+            assert {one.release for one in service.unfinished(session, timedelta(seconds=-60))} == {cut_off.release, later.release}
+        assert sum(service.close_orphans(web) for _ in range(3)) == 2
+        assert Sequencer(log, test_settings, keys).seal_once() + Sequencer(log, test_settings, keys).seal_once() >= 3
+        with web.transaction() as session:
+            told = service.onwards(session, feed, ("%",))
+            assert [one.release for one in told.events] == [cut_off.release, later.release, *[one.release for one in told.events[2:]]]
+            assert sorted(one.type for one in told.events[2:]) == ["release.unknown"] * 2
+        with open_source(web) as source:
+            report = verify(source, verifier)
+        assert report.ok, report.finding
+
+    return check
