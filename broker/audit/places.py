@@ -39,10 +39,13 @@ BEHIND = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s AND
 #: The same for what is left over: numbers that were given out before the restore.
 LEFT_OVER = "(e.xid, e.seq) > (%(xid)s::xid8, %(seq)s) AND e.seq > %(done_seq)s AND e.seq <= %(restored_seq)s"
 
-# A thousand rows, since neighbours may have taken their numbers in another order than their transaction ids. Mostly there is none.
+# A thousand rows, since neighbours may have taken their numbers in another order than their transaction ids. Mostly there is none. What the
+# caller's own transaction recorded is beyond what the server has completed as well.
 _STANDING = """
 SELECT f.xid::text, f.seq, f.done_seq, coalesce((SELECT max(seq) FROM (
-  SELECT e.seq FROM audit_event e WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) ORDER BY e.xid DESC, e.seq DESC LIMIT 1000) last), 0)
+  SELECT e.seq FROM audit_event e
+  WHERE e.xid >= pg_snapshot_xmax(pg_current_snapshot()) AND e.xid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+  ORDER BY e.xid DESC, e.seq DESC LIMIT 1000) last), 0)
 FROM log_follower f WHERE f.name = %s
 """
 
