@@ -117,7 +117,7 @@ def assess(
     row.status, row.assessed_at = move.to.value, row.assessed_at or clock.now()
     for patient_key in found.patients:
         session.execute(insert(IncidentPatient).values(patient_key=patient_key, incident_id=row.id).on_conflict_do_nothing())
-    wanted = rules.duties(Severity(row.severity), row.assessed_at, patients=row.patients, partners=found.organizations)
+    wanted = rules.duties(Severity(row.severity), row.reported_at, row.assessed_at, patients=row.patients, partners=found.organizations)
     known = {(one.audience, one.organization_id): one for one in notices(session, row)}
     for duty in wanted:
         one = known.get((duty.audience.value, duty.organization))

@@ -49,13 +49,14 @@ def test_graver_means_sooner(severity):
 
 
 def test_everybody_concerned_is_told_and_nobody_else():
-    found = duties(Severity.HIGH, AT, patients=3, partners=("shengli", "qingyuan"))
+    found = duties(Severity.HIGH, AT - timedelta(hours=1), AT, patients=3, partners=("shengli", "qingyuan"))
     assert [(one.audience, one.organization) for one in found] == [
         (Audience.AUTHORITY, None), (Audience.PATIENTS, None), (Audience.PARTNER, "qingyuan"), (Audience.PARTNER, "shengli"),
     ]  # fmt: skip
-    assert found[0].due_at == AT + timedelta(hours=4)
-    assert Audience.PATIENTS not in {one.audience for one in duties(Severity.HIGH, AT, patients=0, partners=())}
-    assert duties(Severity.LOW, AT, patients=0, partners=("shengli",)) == ()
+    assert found[0].due_at == AT + timedelta(hours=3), "four hours since it was known, not since somebody assessed it"
+    assert found[1].due_at == AT + timedelta(hours=24)
+    assert Audience.PATIENTS not in {one.audience for one in duties(Severity.HIGH, AT, AT, patients=0, partners=())}
+    assert duties(Severity.LOW, AT, AT, patients=0, partners=("shengli",)) == ()
 
 
 def test_a_case_is_closed_when_every_notice_is_done():
