@@ -76,7 +76,7 @@ SELECT g.id, g.number,
        {workforce.HELD_SQL.format(person="p.natural_person", organizations="SELECT above.id FROM above")} AS held,
        {workforce.DEMANDED_SQL} AS demanded,
        CASE WHEN o.jurisdiction <> 'CN' THEN {
-    abroad.ROUTES_SQL.format(organizations="SELECT above.id FROM above", until="g.approved_at", patients="ARRAY[]::uuid[]")
+    abroad.routes_sql(organizations="SELECT above.id FROM above", until="g.approved_at", patients="ARRAY[]::uuid[]")
 } END AS routes
 FROM sharing_grant g
 JOIN organization o ON o.id = g.recipient_id

@@ -15,6 +15,7 @@ from sqlmodel import Session, col, select
 
 from broker import jobs
 from broker.applications import people
+from broker.applications.abroad import people_abroad
 from broker.applications.agreements import accept_terms, networks, outstanding, publish, set_network
 from broker.applications.agreements import newest as agreements
 from broker.applications.agreements import versions as agreement_versions
@@ -172,6 +173,7 @@ __all__ = [
     "owned",
     "parties_of",
     "patients_of",
+    "people_abroad",
     "publish",
     "reassess",
     "recipients",

@@ -128,7 +128,15 @@ def replay(
         print(json.dumps(result, ensure_ascii=False, indent=2))
         return
     print(f"revision {policies.revision[:12]}  {result['decisions']} 次决策 decisions  {result['patients']} 位患者 patients")
-    words = {"newly_allowed": "新允许", "refused": "新拒绝", "narrowed": "变窄", "widened": "变宽", "changed": "变化", "same": "不变"}
+    words = {
+        "newly_allowed": "新允许",
+        "refused": "新拒绝",
+        "narrowed": "变窄",
+        "widened": "变宽",
+        "changed": "变化",
+        "not_known": "当时未知",
+        "same": "不变",
+    }
     print("  ".join(f"{zh} {name.replace('_', ' ')} {result[name]}" for name, zh in words.items()))
     for group in result["groups"]:
         counts = "  ".join(f"{name} {group[name]}" for name in words if group[name])

@@ -55,6 +55,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("/console/qualifications", N_("Qualifications"), action=Action.WORKFORCE_READ),
     Entry("/console/training", N_("Training"), action=Action.WORKFORCE_READ),
     Entry("/console/agreements", N_("Agreements and networks"), action=Action.REGISTRY_READ),
+    Entry("/console/transfers", N_("Transfers abroad"), action=Action.REGISTRY_READ),
     Entry("/console/working-days", N_("Working days"), action=Action.REGISTRY_READ),
     Entry("/console/policies", N_("Least-necessary lists"), action=Action.POLICY_READ),
     Entry("/console/terms", N_("Terms of use"), roles=(Role.DEPARTMENT_HEAD,)),

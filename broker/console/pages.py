@@ -92,6 +92,9 @@ DONE = {
     "glass": N_("Open. It closes by itself, and is reviewed afterwards."),
     "correction-proposed": N_("Proposed. A colleague compares it and agrees; then it takes its place and past recipients are told."),
     "asked": N_("Thank you. It is on record, with its clock."),
+    "transfer-propose": N_("Entered. It counts once a colleague has confirmed it."),
+    "transfer-confirm": N_("Confirmed. From now on data may leave by it, as far as policy and the patient's consent allow."),
+    "transfer-end": N_("Ended. From now on nothing leaves by it."),
     "signed-out": N_("You are signed out."),
     "password": N_("Your password was changed. Sign in with the new one."),
 }

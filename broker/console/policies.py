@@ -83,6 +83,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             request, "policy_narrow.html", status=error.status if error else 200, error=error, kept=kept, given=given,
             it=policy_words.profile(pages.language(request), data, name),
             channels=form.all("channel") if form else data["profiles"][name]["channels"],
+            licences=form.all("licence") if form else (), requires=form.all("requires") if form else (),
         )  # fmt: skip
 
     @router.post("/console/policies/profiles/{name}/narrow")
@@ -163,7 +164,10 @@ def _kept(data: dict[str, Any], form: Form) -> governance.Kept:
                 raise Invalid(problems=(Problem(f"/{field}", "number", "This must be a whole number of days."),))
             group, _, name = field.partition(".")
             days[group, name] = int(given)
-    return governance.Kept(ticked | must, form.all("channel"), days)
+    lines = (tuple(form.all("licence")), *((code,) for code in form.all("requires")))
+    if not {code for line in lines for code in line} <= data["workforce"].keys():
+        raise Malformed("There is no such qualification.")
+    return governance.Kept(ticked | must, form.all("channel"), days, tuple(line for line in lines if line))
 
 
 def _others(session: Session, row: PolicyRevision) -> list[str]:

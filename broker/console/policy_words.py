@@ -50,6 +50,7 @@ OUTCOMES = {
     Outcome.NEWLY_ALLOWED: (N_("newly allowed"), "bad"),
     Outcome.WIDENED: (N_("wider"), "bad"),
     Outcome.CHANGED: (N_("changed otherwise"), "waiting"),
+    Outcome.NOT_KNOWN: (N_("not known then"), "waiting"),
     Outcome.UNAVAILABLE: (N_("could not be judged"), "bad"),
 }
 
@@ -90,7 +91,8 @@ class Profile:
     releases: int | None
     obligations: Sequence[str]
     lifts: Sequence[str]
-    requires: Sequence[str]
+    requires: Sequence[str]  #: what whoever applies must hold, a line each
+    demandable: Sequence[tuple[str, str]]  #: everything that could be required
     abroad: bool
 
 
@@ -135,9 +137,16 @@ def profile(spoken: str, data: Mapping[str, Any], name: str) -> Profile:
         releases=it["limits"]["releases"],
         obligations=[vocabulary.obligation(spoken, each["code"]) for each in it["obligations"]],
         lifts=[data["data_classes"][code]["name"][spoken] for code in it["may_lift"]],
-        requires=[data["workforce"][code]["name"][spoken] for code in it["workforce"]],
+        requires=[line_words(spoken, data, line) for line in it["workforce"]],
+        demandable=[(code, row["name"][spoken]) for code, row in sorted(data["workforce"].items())],
         abroad=it["abroad"],
     )
+
+
+def line_words(spoken: str, data: Mapping[str, Any], line: Sequence[str] | str) -> str:
+    """A line of what is required: one of several. Revisions of before had a single code in its place."""
+    names = [data["workforce"][code]["name"][spoken] for code in ([line] if isinstance(line, str) else line)]
+    return said(spoken, N_(" or ")).join(names)
 
 
 def _uses(spoken: str, data: Mapping[str, Any], name: str) -> list[str]:
@@ -177,7 +186,7 @@ def changes(spoken: str, data: Mapping[str, Any], found: Sequence[Change]) -> li
                 [element(spoken, path) for path in row.lost],
                 [element(spoken, path) for path in row.gained],
                 [
-                    (said(spoken, FIELD.get(field, field)), _value(spoken, field, before), _value(spoken, field, now))
+                    (said(spoken, FIELD.get(field, field)), _value(spoken, data, field, before), _value(spoken, data, field, now))
                     for field, before, now in row.fields
                 ],
             )
@@ -187,7 +196,7 @@ def changes(spoken: str, data: Mapping[str, Any], found: Sequence[Change]) -> li
     return shown
 
 
-def _value(spoken: str, field: str, value: Any) -> str:
+def _value(spoken: str, data: Mapping[str, Any], field: str, value: Any) -> str:
     """A value of a profile for people."""
     comma = said(spoken, N_(", "))
     if value is None:
@@ -198,6 +207,8 @@ def _value(spoken: str, field: str, value: Any) -> str:
         return comma.join(words.word(spoken, "channel", each) for each in value) or "–"
     if field == "obligations":
         return comma.join(vocabulary.obligation(spoken, each["code"]) for each in value) or "–"
+    if field == "workforce":
+        return said(spoken, N_("; ")).join(line_words(spoken, data, line) for line in value) or "–"
     if field in ("name", "why"):
         return str(value[spoken])
     if field == "window":
@@ -222,6 +233,18 @@ class Replay:
     lost: Sequence[tuple[str, int]]
     gained: Sequence[tuple[str, int]]
     reasons: Sequence[tuple[str, int]]
+    absent: Sequence[tuple[str, int]]  #: facts that were not kept then, and in how many decisions
+
+
+#: Facts that questions of before may lack, in words.
+ABSENT = {
+    "workforce": N_("what the registers of qualifications and training said"),
+    "residency": N_("what was shown for a transfer abroad"),
+    "wanted_types": N_("which types the call wanted"),
+    "patient.age": N_("the patient's age"),
+    "consent.givers": N_("who gave the consents"),
+    "consent.separate": N_("which separate consents were given"),
+}
 
 
 def replay(
@@ -230,7 +253,7 @@ def replay(
     """The result of a replay; None before there was one. ``place``: the name of an organisation."""
     if found is None:
         return None
-    some = [outcome for outcome in OUTCOMES if outcome is Outcome.SAME or found[outcome.value]]
+    some = [outcome for outcome in OUTCOMES if outcome is Outcome.SAME or found.get(outcome.value)]
 
     def reason(code: str) -> str:
         return code if code not in reasons else reasons[code].zh if spoken == "zh" else reasons[code].en
@@ -252,6 +275,7 @@ def replay(
         lost=_merged(spoken, found["lost"]),
         gained=_merged(spoken, found["gained"]),
         reasons=[(reason(code), count) for code, count in found["reasons"].items()],
+        absent=[(said(spoken, ABSENT.get(name, ABSENT["residency"])), count) for name, count in found.get("absent", {}).items()],
     )  # fmt: skip
 
 

@@ -85,6 +85,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 session, who.caller.actor, id=form.one("id"), kind=_one_of(form, "kind", words.KIND),
                 relationship=_one_of(form, "relationship", words.RELATIONSHIP), name_zh=_named(form, "name_zh"), name_en=_named(form, "name_en"),
                 parent_id=places(session, "zh").read(form, "parent_id") or None, agreement_until=_until(form, zone),
+                jurisdiction=_country(form),
             ),
         )  # fmt: skip
         return _organizations(request, who, session, error) if error else to("/console/organizations", done="saved")
@@ -268,6 +269,14 @@ def _until(form: Form, zone: ZoneInfo) -> datetime | None:
         return datetime.combine(date.fromisoformat(given), time(23, 59, 59), zone) if given else None
     except ValueError:
         raise Invalid(problems=(Problem("/agreement_until", "day", "A day is written YYYY-MM-DD."),)) from None
+
+
+def _country(form: Form) -> str:
+    """Two letters of ISO 3166-1; the mainland where none are given. Raises Invalid."""
+    given = form.one("jurisdiction").strip().upper() or "CN"
+    if not (given.isascii() and given.isalpha() and len(given) == len("CN")):
+        raise Invalid(problems=(Problem("/jurisdiction", "country", "Two letters of ISO 3166-1."),))
+    return given
 
 
 def _jwks(form: Form) -> Any:

@@ -47,6 +47,7 @@ from broker.console import (
     standing_in,
     supervision,
     terms_settings,
+    transfers,
     working_days,
 )
 from broker.console.desk import Desk
@@ -75,6 +76,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     channels.build_router,
     standing_in.build_router,
     terms_settings.build_router,
+    transfers.build_router,
     working_days.build_router,
     patient.build_router,
     asking.build_router,

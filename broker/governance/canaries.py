@@ -95,6 +95,15 @@ REFUSED: dict[str, Callable[[Facts], Facts]] = {
     "a consent cannot be enforced": lambda facts: replace(facts, consent=replace(facts.consent, unenforceable=True)),
 }
 
+#: The same where the profile requires something of whoever applies.
+UNQUALIFIED: dict[str, Callable[[Facts], Facts]] = {
+    "no register was asked": lambda facts: replace(facts, workforce=None),
+    "whoever applied holds nothing": lambda facts: replace(facts, workforce=WorkforceFacts()),
+    "everything that is held has expired": lambda facts: replace(
+        facts, workforce=WorkforceFacts(expired=facts.workforce.held if facts.workforce else ())
+    ),
+}
+
 
 def tested(policies: PolicySet, engine: PolicyEngine) -> dict[str, Any]:
     """``{"cases", "permitted", "failed"}``: how many cases were asked, in how many uses a good one is permitted, what was not refused."""
@@ -104,7 +113,8 @@ def tested(policies: PolicySet, engine: PolicyEngine) -> dict[str, Any]:
         facts = good(policies, purpose, kind, relationship)
         permitted += engine.decide(facts).allow
         overridden = policies.data["lawful_bases"].get(facts.request.lawful_basis, {}).get("overrides_refusal", False)
-        for what, change in {**WRONG, **({} if overridden else REFUSED)}.items():
+        required = policies.data["profiles"][policies.data["profile_index"][purpose][kind][relationship]]["workforce"]
+        for what, change in {**WRONG, **({} if overridden else REFUSED), **(UNQUALIFIED if required else {})}.items():
             cases += 1
             if engine.decide(change(facts)).effect is not Effect.DENY:
                 failed.append(f"{purpose} {kind} {relationship}: {what}")

@@ -18,6 +18,7 @@ class Kept:
     elements: Collection[str]
     channels: Collection[str]
     days: Mapping[tuple[str, str], int]  #: by :data:`DAYS`; more than the profile has counts as what it has
+    requires: Collection[tuple[str, ...]] = ()  #: what whoever applies must hold besides: of each line one code
 
 
 def needed(types: Mapping[str, Any], kind: str) -> frozenset[str]:
@@ -43,6 +44,7 @@ def narrowed(data: Mapping[str, Any], name: str, kept: Kept) -> dict[str, str]:
     for group, field in DAYS:
         profile[group][field] = max(0, min(profile[group][field], kept.days.get((group, field), profile[group][field])))
     profile["lookback_days"]["latest"] = min(profile["lookback_days"].values())
+    profile["workforce"] += [list(line) for line in kept.requires if line and list(line) not in profile["workforce"]]
     return {} if profile == before else {f"data/profiles/{name}.json": json.dumps(profile, ensure_ascii=False, indent=2) + "\n"}
 
 

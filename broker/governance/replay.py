@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from broker.crypto import Keys, KeyUnusable
+from broker.governance.not_known import filled
 from broker.governance.rules import Difference, Outcome, compared
 from broker.policy.models import PolicyDecision
 from broker.policy.service import PolicyEngine, opened
@@ -32,18 +33,21 @@ class _Group:
 def replayed(session: Session, keys: Keys, engine: PolicyEngine, *, since: datetime | None = None, limit: int | None = None) -> dict[str, Any]:
     """The newest decisions since a moment, asked again of ``engine``. The result says of how many, and of how many it could not be said.
 
-    A decision about a patient whose key was shredded can't be asked again, and says so as ``unreadable``.
+    A decision about a patient whose key was shredded can't be asked again, and says so as ``unreadable``. Facts that were not kept then are
+    filled with what permits least (``not_known``): ``absent`` counts them by name, and such a decision is ``not_known``, never a permit.
     """
     groups: dict[tuple[str, str], _Group] = {}
-    lost, gained, reasons = Counter[str](), Counter[str](), Counter[str]()
+    lost, gained, reasons, absent = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     totals: Counter[str] = Counter()
     for row, facts, plan in questions(session, keys, since, limit):
         totals["decisions"] += 1
         if facts is None:
             totals["unreadable"] += 1
             continue
-        after = engine.decide_form(facts)
-        difference = compared(row.effect, plan, after)
+        whole, missing = filled(facts)
+        after = engine.decide_form(whole)
+        difference = compared(row.effect, plan, after, known=not missing)
+        absent.update(missing)
         group = groups.setdefault((row.recipient, row.purpose), _Group())
         group.decisions += 1
         group.patients.add(row.patient_key)
@@ -72,6 +76,7 @@ def replayed(session: Session, keys: Keys, engine: PolicyEngine, *, since: datet
         "lost": _most(lost),
         "gained": _most(gained),
         "reasons": _most(reasons),
+        "absent": _most(absent),
     }
 
 

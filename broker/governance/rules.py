@@ -21,6 +21,7 @@ class Outcome(StrEnum):
     NARROWED = "narrowed"
     WIDENED = "widened"
     CHANGED = "changed"  #: narrower here and wider there, or with other obligations
+    NOT_KNOWN = "not_known"  #: asks for facts that were not kept then, so that it can't be said whether it would have been permitted
     UNAVAILABLE = "unavailable"
 
 
@@ -33,11 +34,15 @@ class Difference:
     gained: tuple[str, ...] = ()
 
 
-def compared(effect: str, plan: Mapping[str, Any] | None, after: Decision) -> Difference:
-    """The recorded answer beside the draft's."""
+def compared(effect: str, plan: Mapping[str, Any] | None, after: Decision, *, known: bool = True) -> Difference:
+    """The recorded answer beside the draft's. ``known``: whether everything that the draft asks for was kept; if not, two refusals are the same
+    and nothing else can be said.
+    """
     if after.effect is Effect.UNAVAILABLE:
         return Difference(Outcome.UNAVAILABLE)
     before = effect == Effect.PERMIT.value and plan is not None
+    if not known:
+        return Difference(Outcome.NOT_KNOWN if before or after.allow else Outcome.SAME)
     if not before or not after.allow:
         moved = {(False, False): Outcome.SAME, (False, True): Outcome.NEWLY_ALLOWED, (True, False): Outcome.REFUSED}
         return Difference(moved.get((before, after.allow), Outcome.SAME))

@@ -19,6 +19,10 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=9_007_199_254_740_991)]
 _Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9-]*$")]
 
 
+#: The obligation without which nothing leaves: to delete after use (HL7 v3 ActCode).
+_DELETE = "DELAU"
+
+
 class AnswerUnusable(Exception):
     """The engine's answer is not one that may be acted on."""
 
@@ -103,6 +107,9 @@ def read(document: Any, *, input_hash: str, revision: str, engine: str, also: fr
         return Decision(Effect.DENY, reasons, None, (), input_hash, answer.revision, engine, answer.necessity)
     if answer.plan is None or not answer.plan.types or answer.reasons:
         raise AnswerUnusable("a permit must give a plan with types, and no reasons against it")
+    deleted = [each.days for each in answer.obligations if each.code == _DELETE]
+    if deleted != [answer.plan.limits.retention_days]:
+        raise AnswerUnusable("a permit must say once after how many days the data are deleted, and that as its limit")
     return Decision(Effect.PERMIT, (), _plan(answer.plan, obligations), obligations, input_hash, answer.revision, engine, answer.necessity)
 
 

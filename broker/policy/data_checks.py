@@ -136,7 +136,7 @@ def _profiles(data: Data) -> Found:
         where = f"profiles/{name}.json"
         if not {*profile["may_lift"]} <= lifting:
             yield where, "may lift only sensitive classes"
-        if not {*profile["workforce"]} <= data["workforce"].keys():
+        if not {code for line in profile["workforce"] for code in line} <= data["workforce"].keys():
             yield where, "requires a qualification that workforce.json does not list"
         if profile["lookback_days"]["latest"] > profile["lookback_days"]["recent"]:
             yield where, "`latest` must not reach further back than `recent`"

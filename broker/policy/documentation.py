@@ -93,7 +93,7 @@ def _tables(policies: PolicySet) -> Iterator[str]:
         ]
         lifts = ", ".join(f"`{code}`" for code in profile["may_lift"]) or "nothing"
         days = profile["limits"]["retention_days"]
-        needs = ", ".join(f"`{code}`" for code in profile["workforce"]) or "nothing"
+        needs = ", ".join(" or ".join(f"`{code}`" for code in line) for line in profile["workforce"]) or "nothing"
         abroad = "by a legal route" if profile["abroad"] else "no"
         cells = (f"`{name}`", profile["name"]["zh"], "<br>".join(uses), ", ".join(profile["types"]), lifts, needs, abroad, f"{days} days")
         yield f"| {' | '.join(cells)} |"

@@ -2,6 +2,7 @@
 
 1. The facts become canonical JSON, and their SHA-256 goes along.  2. The facts must fit ``policies/input.schema.json``.
 3. The evaluator answers.  4. The answer is read strictly (``answer.read``): it must echo the hash and name the revision.
+5. It may not go beyond the tables of these policies (``within.hold``).
 Whatever goes wrong on the way is UNAVAILABLE: recorded as such, logged as an error, released nothing. No setting changes that.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 import jsonschema_rs
 import orjson
 
-from broker.policy import answer
+from broker.policy import answer, within
 from broker.policy.decision import Decision, Effect, Reason
 from broker.policy.facts import Facts
 from broker.policy.policy_set import PolicySet
@@ -89,6 +90,8 @@ class PolicyEngine:
             self._fit(document)
             given = self._evaluator.evaluate(sent(document))
             decision = answer.read(given, input_hash=input_hash, revision=self.revision, engine=self.name, also=self._also())
+            if decision.revision == self.revision:  # In the seconds of a change another revision may answer, whose tables are not these.
+                within.hold(decision, document["facts"], self.policies.data)
             return replace(decision, facts=canonical)
         except (KeyboardInterrupt, SystemExit):
             raise

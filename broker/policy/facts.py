@@ -103,6 +103,9 @@ class ResidencyFacts:
     classes: tuple[str, ...] = ()  #: Data classes for which it was entered, with those below them.
     persons: int = 0  #: Of whom data may leave by it, those of this grant or application with them; counted where there is a limit.
     persons_limit: int | None = None  #: None: without limit.
+    #: Of whom data may leave the mainland this calendar year, all recipients together, these with them; None: not counted, which denies
+    #: where a route has a yearly figure.
+    year_persons: int | None = None
 
     def agreed(self, consent: ConsentFacts) -> ResidencyFacts:
         """The same with what the patient's consents say of leaving the country."""

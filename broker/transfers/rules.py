@@ -19,6 +19,7 @@ class Route:
     classes: frozenset[str]
     persons: int
     persons_limit: int | None
+    year_persons: int
     impact_assessed: bool
     foreign_authority: bool
     authority_approved: bool
@@ -46,4 +47,5 @@ def told(routes: Sequence[Route], purpose: str, classes: Collection[str], at: in
         classes=tuple(sorted(best.classes)),
         persons=best.persons,
         persons_limit=best.persons_limit,
+        year_persons=best.year_persons,
     )

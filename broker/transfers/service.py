@@ -121,7 +121,7 @@ def route_from(row: Mapping[str, Any]) -> Route:
     until = row["until"]
     return Route(
         row["route"], row["from"], None if until is None else until - 1, frozenset(row["purposes"]), frozenset(row["classes"]), row["persons"],
-        row["limit"], row["assessed"], row["foreign"], row["approved"],
+        row["limit"], row["year"], row["assessed"], row["foreign"], row["approved"],
     )  # fmt: skip
 
 

@@ -47,11 +47,13 @@ def test_a_list_is_narrowed_by_two_people_and_brought_back(chromium, lived_in, l
         page.uncheck(f"input[value='{element}']")
         page.uncheck("input[name=type][value=Device]")
         page.fill("#d1", "30")
+        page.check("input[name=requires][value='training.privacy']")
         page.fill("#f-note", "会诊反馈显示无人使用。")
         desk.look("policy-narrow")
         desk.press("main form button")
         revision = page.url.rsplit("/", 1)[1].partition("?")[0]
         assert len(revision) == 64, page.locator("#problems").all_inner_texts()
+        assert {"zh": "患者信息保护培训", "en": "training in protecting patient information"}[language] in page.locator("main").inner_text()
         assert page.locator("section li").filter(has_text={"zh": "器械", "en": "Devices"}[language]).count() >= 1
         desk.press("main form:has(input[value=check]) button")
         desk.look("policy-replayed")

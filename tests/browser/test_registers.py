@@ -101,3 +101,56 @@ def test_an_administrator_links_a_person_makes_a_link_and_takes_two_to_reset(chr
         desk.press("button[name=reset_factors]")
     with story.installation.database.transaction() as session:
         assert identity.factors(session, person) == []
+
+
+@pytest.mark.parametrize(("language", "phone", "scripts"), [("zh", False, False), ("en", True, True)])
+def test_one_enters_a_route_abroad_and_a_colleague_confirms_it(chromium, story, language, phone, scripts):
+    """PIPL 38-41, 55: an empty register teaches, whoever entered a route does not confirm it, and an end is an end."""
+    place = f"harbour-{language}"
+    with at(chromium, story.base_url, language, phone=phone, scripts=scripts) as desk:
+        page = desk.sign_in("peng.bo", story.cast.passwords["peng.bo"])
+        desk.open("/console/transfers")
+        known = page.locator("main section dl.facts dt").count()
+        assert known >= 6, "what each route means"
+        if language == "zh":
+            assert page.locator(".empty").count() == 1
+            assert page.locator("#enter").count() == 0
+        desk.look("transfers-empty")
+        with story.installation.database.transaction() as session:
+            identity.add_organization(
+                session,
+                "system",
+                id=place,
+                kind="hospital",
+                relationship="external",
+                name_zh="海港医院",
+                name_en="Harbour Hospital",
+                jurisdiction="HK",
+            )
+        desk.open("/console/transfers")
+        page.select_option("#f-recipient", place)
+        page.select_option("#f-route", "standard_contract")
+        page.fill("#f-reference", "2026-12")
+        page.fill("#f-impact_assessment", "PIA-4")
+        page.fill("#f-valid_from", "2026-03-01")
+        page.fill("#f-valid_until", "2026-02-01")
+        page.check("input[name=purposes][value=TREAT]")
+        page.check("input[name=classes][value='clinical.laboratory']")
+        desk.press("#enter form button")
+        assert page.locator("#problems").is_visible(), "it ends before it begins"
+        assert page.input_value("#f-reference") == "2026-12"
+        assert page.is_checked("input[name=classes][value='clinical.laboratory']")
+        desk.look("transfers-wrong", picture=False)
+        page.fill("#f-valid_until", "2030-02-28")
+        desk.press("#enter form button")
+        card = page.locator("section", has_text={"zh": "海港医院", "en": "Harbour Hospital"}[language]).first
+        assert card.locator("input[value=confirm]").count() == 0, "nobody confirms their own"
+        desk.look("transfers-entered")
+    with at(chromium, story.base_url, language, phone=phone, scripts=scripts) as desk:
+        page = desk.sign_in("qian.yu", PASSWORD)
+        desk.open("/console/transfers")
+        desk.press("main form:has(input[value=confirm]) button")
+        desk.look("transfers-confirmed")
+        desk.press("main form:has(input[value=end]) button")
+        assert page.locator("form:has(input[value=end])").count() == 0
+        desk.look("transfers-ended", picture=False)

@@ -78,7 +78,7 @@ def abroad(draw: random.Random) -> dict[str, Any] | None:
         "route": draw.choice((None, "courier", *DATA["transfer_routes"])), "route_until": draw.choice((None, *MOMENTS)), **flags,
         "route_from": draw.choice((None, *MOMENTS)), "purposes": draw.choice(([*DATA["profile_index"]], [], ["TREAT", "HPAYMT"])),
         "classes": draw.choice(([*DATA["data_classes"]], [], ["clinical.diagnoses", "clinical.laboratory"])),
-        "persons": draw.randint(0, 3), "persons_limit": draw.choice((None, 1, 2, 3)),
+        "persons": draw.randint(0, 3), "year_persons": draw.choice((None, 1, 9_999, 10_000)), "persons_limit": draw.choice((None, 1, 2, 3)),
     }  # fmt: skip
 
 

@@ -74,6 +74,7 @@ CHANGES = {
             "classes": st.sampled_from([[*DATA["data_classes"]], [*DATA["data_classes"]], ["clinical.diagnoses"], []]),
             "persons": st.integers(0, 3),
             "persons_limit": st.none() | st.integers(1, 3),
+            "year_persons": st.none() | st.sampled_from([1, 9_999, 10_000]),
             **dict.fromkeys(("impact_assessed", "separate_consent", "foreign_authority", "authority_approved"), st.sampled_from([True, True, False])),
         }
     ),
@@ -136,13 +137,15 @@ def test_what_is_permitted_keeps_the_laws_of_the_house(compiled, form):
         brought = {name for each in shown["classes"] for name in DATA["data_classes"][each]["types"]}
         assert {entry["resource_type"] for entry in request["data"] if "resource_type" in entry} <= brought
         assert shown["persons_limit"] is None or shown["persons"] <= shown["persons_limit"]
+        yearly = DATA["transfer_routes"][shown["route"]]["yearly"]
+        assert yearly is None or (shown["year_persons"] is not None and shown["year_persons"] < yearly["sensitive"])
         assert route["critical_infrastructure"] or not DATA["localisation"]["critical_infrastructure"]["operator"]
         assert shown["impact_assessed"]
         assert shown["separate_consent"] or not route["separate_consent"]
         assert not shown["foreign_authority"] or shown["authority_approved"]
     registers = form["workforce"] or {"required": [], "held": [], "expired": []}
-    demanded = {*profile["workforce"], *registers["required"]}
-    assert demanded <= {*registers["held"]} - {*registers["expired"]}
+    for line in [*profile["workforce"], *([code] for code in registers["required"])]:
+        assert {*line} & ({*registers["held"]} - {*registers["expired"]}), line
     assert form["requester"]["active"]
     assert recipient["relationship"] == "internal" or recipient["agreement_until"] >= NOW
     if form["question"] == "release":

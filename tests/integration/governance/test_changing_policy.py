@@ -138,10 +138,23 @@ def test_a_manager_narrows_a_profile_and_a_colleague_makes_it_hold(past, shipped
     assert events == ["policy.drafted", "policy.tested", "policy.replayed", "policy.approved", "policy.brought-back"]
 
 
+def test_a_question_that_lacks_a_fact_of_today_is_told_apart_and_is_no_permit(past, shipped, engine):
+    """QA-3.3: kept before the registers of qualifications were asked."""
+    patient = past.patients[1]
+    decision = engine.decide(facts(shipped, patient))
+    then = json.loads(decision.facts)
+    del then["workforce"]
+    keep(past, replace(decision, facts=json.dumps(then).encode(), input_hash="0" * 64), patient)
+    with past.database.transaction() as session:
+        told = replayed(session, past.keys, engine)
+    assert (told["decisions"], told["same"], told["not_known"], told["unavailable"], told["absent"]) == (4, 3, 1, 0, {"workforce": 1})
+
+
 def test_a_draft_that_would_let_a_refusal_pass_fails_its_tests(own, shipped):
     """By Rego: the rule consent says yes whatever the patient says."""
     path = "broker/release/rules/consent/consent.rego"
-    always = shipped.modules[path].replace('satisfied if {\n\tfacts.consent.base == "permit"\n\tunrefused\n', "satisfied if {\n", 1)
+    always = shipped.modules[path].replace('satisfied if {\n\tinput.facts.consent.base == "permit"\n\tunrefused\n', "satisfied if {\n", 1)
+    assert always != shipped.modules[path]
     silent = "".join(part if "deny contains" not in part else part.replace(" if {\n", " if {\n\t1 == 2\n") for part in always.split("# METADATA\n"))
     with own.database.transaction() as session:
         manager = caller(own, session, "manager")

@@ -105,6 +105,27 @@ def test_of_several_routes_the_one_that_carries_is_told(database, means, people,
         assert refusals(session, means, people, 1) == []
 
 
+def test_the_people_of_a_year_are_counted_over_every_recipient_abroad(database, means, people, patients):
+    """规定 2024, 7 and 8: splitting them over recipients does not make them fewer; the same person twice is one, and last year's are gone."""
+    with database.transaction() as session:
+        confirmed(session)
+        confirmed(session, recipient=make.RECIPIENT)
+
+        def year(*asked, after=timedelta(0)):
+            recipient = assessing.recipient_facts(session, "shengli")
+            terms = applications.Terms("TREAT", "consent", "shengli", (), clock.today())
+            keys_asked = [patients[number] for number in asked]
+            return abroad.residency(session, recipient, {"shengli"}, terms.request_facts(), keys_asked, clock.now() + after).year_persons
+
+        assert (year(), year(1), year(1, 2)) == (0, 1, 2)
+        assert refusals(session, means, people, 1) == []
+        assert (year(), year(1), year(2), year(1, 2)) == (1, 1, 2, 2)
+        assert year(2, after=timedelta(days=1200)) == 1, "the grant of this year ended before that year"
+        session.get(Organization, make.RECIPIENT).jurisdiction = "CN"
+        session.flush()
+        assert year(2) == 1, "it is no longer abroad"
+
+
 def test_consent_to_leave_the_country_is_a_separate_one(database, means, people, patients):
     with database.transaction() as session:
         confirmed(session)
@@ -173,7 +194,7 @@ def test_four_eyes_and_states(database, means, people):
 
 def test_what_is_told_is_the_route_that_suits_best():
     day = 86_400
-    one = Route("standard_contract", 10 * day, 20 * day, frozenset({"TREAT"}), frozenset({"clinical.laboratory"}), 0, None, True, False, False)
+    one = Route("standard_contract", 10 * day, 20 * day, frozenset({"TREAT"}), frozenset({"clinical.laboratory"}), 0, None, 0, True, False, False)
     other = replace(one, code="certification", purposes=frozenset({"HRESCH"}))
     late = replace(one, code="treaty", until=11 * day)
     full = replace(one, code="security_assessment", persons=5, persons_limit=4)

@@ -86,3 +86,16 @@ def test_nothing_left_is_refused_by_the_checks():
     made = narrowed(DATA, "treatment-referral", Kept(set(), [], {}))
     with pytest.raises(PolicyUnusable):
         policy_set_of({**FILES, **made})
+
+
+def test_a_list_may_ask_for_more_of_whoever_applies_and_never_for_less():
+    """TM-5.1, PI-4: of a line one is enough; what is required already stays."""
+    name = "treatment-nursing"
+    asked = Kept(every(name), DATA["profiles"][name]["channels"], days(name), (("licence.nursing", "licence.practice"), ("training.privacy",), ()))
+    made = narrowed(DATA, name, asked)
+    after = json.loads(made[f"data/profiles/{name}.json"])
+    assert after["workforce"] == [["licence.nursing", "licence.practice"], ["training.privacy"]]
+    assert problems(policy_set_of(FILES | made)) == ()
+    assert narrowed(DATA, name, Kept(every(name), DATA["profiles"][name]["channels"], days(name), (("licence.nursing", "licence.practice"),))) == {}
+    (change,) = changes(DATA, {**DATA, "profiles": {**DATA["profiles"], name: after}})
+    assert change.fields == (("workforce", [["licence.nursing", "licence.practice"]], after["workforce"]),)

@@ -120,7 +120,6 @@ def mutations(good):
 
 #: Of a mutated plan these are values that a plan may well have, so that they are not for the shape to refuse.
 POSSIBLE = {
-    "plan.labels.deny = []",
     "plan.windows.standing = 1",
     "plan.windows.standing = 0",
     "plan.windows.standing = -1",
@@ -133,13 +132,9 @@ POSSIBLE = {
     "plan.windows.end = 1",
     "plan.windows.end = 0",
     "plan.windows.end = -1",
-    "plan.limits.retention_days = 1",
-    "plan.limits.retention_days = 0",
     "plan.limits.releases = 1",
     "plan.limits.releases = 0",
-    "plan.profile = 'true'",
     "plan.consent = '<lost>'",  # Then it is the strictest.
-    "obligations = []",
     "necessity = {'x': 1}",
     "plan.types.Observation.codes = []",
     "plan.types.Observation.categories = []",
@@ -167,6 +162,39 @@ def test_two_hundred_mutated_answers(policies, good):
             taken.add(name)
     assert tried > 200
     assert taken <= POSSIBLE
+
+
+def _obligations(good, change):
+    return [change(each) if each["code"] == "DELAU" else each for each in good["obligations"]]
+
+
+#: Answers of the right shape that say what these policies can't say.
+BEYOND = {
+    "no duty to delete": lambda good: {"obligations": [each for each in good["obligations"] if each["code"] != "DELAU"]},
+    "deleted later than the limit": lambda good: {"obligations": _obligations(good, lambda each: each | {"days": each["days"] + 1})},
+    "deleted at no time": lambda good: {"obligations": _obligations(good, lambda each: {"code": "DELAU"})},
+    "two duties to delete": lambda good: {"obligations": [*good["obligations"], {"code": "DELAU", "days": 9999}]},
+    "another profile": lambda good: {"plan": good["plan"] | {"profile": "everything"}},
+    "a type that the profile has not": lambda good: {"plan": good["plan"] | {"types": good["plan"]["types"] | {
+        "Basic": good["plan"]["types"]["Observation"]}}},
+    "a higher ceiling": lambda good: {"plan": good["plan"] | {"labels": good["plan"]["labels"] | {"ceiling": "V"}}},
+    "the ceiling of what was lifted": lambda good: {"plan": good["plan"] | {"labels": good["plan"]["labels"] | {"ceiling": "R"}}},
+    "one label less": lambda good: {"plan": good["plan"] | {"labels": good["plan"]["labels"] | {"deny": good["plan"]["labels"]["deny"][1:]}}},
+    "a reason that nobody has": lambda good: {"allow": False, "plan": None, "obligations": [], "reasons": [{"code": "x.y", "message": ""}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BEYOND)
+def test_an_answer_beyond_the_tables(policies, good, what):
+    """RS-5.2.3: a broken engine can't let more leave than the profile has."""
+
+    class Beyond:
+        name, blocking = "opa", True
+
+        def evaluate(self, document):
+            return good | BEYOND[what](good)
+
+    assert PolicyEngine(Beyond(), policies).decide(FACTS).effect is Effect.UNAVAILABLE
 
 
 def test_a_field_too_many(engine, fake_opa, good):

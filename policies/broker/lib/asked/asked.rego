@@ -52,6 +52,13 @@ parts := [part |
 ]
 
 # METADATA
+# title: What the rows say of lifting, a category or null; a row that does not say it is one too few
+told := [category |
+	some row in rows
+	category := row.lifts
+]
+
+# METADATA
 # title: Sensitive categories whose default denial the application asks to lift
 lifts := {category |
 	some row in rows

@@ -363,7 +363,10 @@ asks_consent := facts.basis.consent_required[input.facts.recipient.relationship]
 # title: What the recipient must do, with the days after which the data are deleted
 obligations := array.concat(facts.profile.obligations, [{"code": "DELAU", "days": retention_days}]) if facts.child == false
 
-obligations := array.concat(array.concat(facts.profile.obligations, for_a_child), [{"code": "DELAU", "days": retention_days}]) if facts.child
+obligations := array.concat(array.concat(facts.profile.obligations, for_a_child), [{"code": "DELAU", "days": retention_days}]) if {
+	facts.child
+	count(data.broker.minors.obligations) >= 0
+}
 
 # METADATA
 # title: What a recipient of a child's data must do beyond the profile

@@ -2,11 +2,11 @@
 # title: Residency
 # description: >-
 #   Data stay in the mainland. They leave it only where the profile foresees that, by a legal route that two people entered in the register of
-#   transfer routes, that is in force and covers purpose, data and number of persons, after an impact assessment and with the person's separate
+#   transfer routes, that is in force and covers purpose, data, number of persons and the sum of the year, after an impact assessment and with the person's separate
 #   consent; to a foreign court or police only with the competent authority's approval. An operator of critical infrastructure
 #   (data/localisation.json) needs the security assessment.
 # custom:
-#   law: PIPL 38-41, 55; 促进和规范数据跨境流动规定 5; 数据出境安全评估办法 14; 人类遗传资源管理条例 28
+#   law: PIPL 38-41, 55; 促进和规范数据跨境流动规定 5, 7, 8; 数据出境安全评估办法 14; 人类遗传资源管理条例 28
 package broker.release.rules.residency
 
 import data.broker.lib.asked
@@ -28,6 +28,7 @@ satisfied if {
 	covers_purpose
 	covers_data
 	covers_persons
+	covers_year
 	localised == false
 	consented
 	no_foreign_authority
@@ -111,6 +112,18 @@ covers_persons if {
 }
 
 covers_persons if input.facts.residency.persons <= input.facts.residency.persons_limit
+
+default covers_year := false
+
+# METADATA
+# title: The route has room this year, all recipients abroad together; whatever is known of a patient is sensitive (PIPL 28)
+covers_year if route.yearly == null
+
+covers_year if {
+	input.facts.residency.year_persons != null
+	input.facts.residency.year_persons < route.yearly.sensitive
+	input.facts.residency.year_persons < route.yearly.people
+}
 
 default localised := true
 
@@ -238,6 +251,16 @@ deny contains "residency.too-many" if {
 	abroad
 	input.facts.residency.route != null
 	covers_persons == false
+}
+
+# METADATA
+# title: The year's sum over all recipients abroad has reached what the route carries
+# custom:
+#   code: residency.year-exhausted
+deny contains "residency.year-exhausted" if {
+	abroad
+	route_carries
+	covers_year == false
 }
 
 # METADATA

@@ -10,6 +10,7 @@ shown := {
 	"classes": ["clinical.diagnoses", "clinical.laboratory", "sensitive.genetics"],
 	"persons": 3,
 	"persons_limit": 3,
+	"year_persons": 9999,
 	"route_until": examples.now + examples.day,
 	"impact_assessed": true,
 	"separate_consent": true,
@@ -68,6 +69,17 @@ paying(purposes) := examples.release({
 	"/request/purpose": "COVERAGE",
 	"/residency": object.union(shown, {"purposes": purposes}),
 })
+
+test_the_sum_of_the_year_over_all_recipients if {
+	denied := {"residency.year-exhausted"}
+	not residency.satisfied with input as away({"year_persons": 10000})
+	residency.deny == denied with input as away({"year_persons": 10000})
+	not residency.satisfied with input as away({"year_persons": null})
+	residency.deny == denied with input as away({"year_persons": null})
+	residency.deny == denied with input as away({"year_persons": 10000, "route": "certification"})
+	residency.satisfied with input as away({"year_persons": 10000, "route": "security_assessment"})
+	residency.satisfied with input as away({"year_persons": null, "route": "contract_exemption"})
+}
 
 test_a_route_for_the_purpose_as_it_is_judged if {
 	residency.covers_purpose with input as paying(["HPAYMT"])

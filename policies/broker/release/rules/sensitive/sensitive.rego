@@ -17,12 +17,14 @@ default satisfied := false
 # title: Nothing sensitive is asked
 satisfied if {
 	count(input.facts.request.data) > 0
+	count(asked.told) == count(asked.rows)
 	count(asked.lifts) == 0
 }
 
 # METADATA
 # title: What is asked may be lifted, and there are grounds for it
 satisfied if {
+	count(asked.told) == count(asked.rows)
 	count(asked.lifts) > 0
 	count(facts.profile.may_lift) > 0
 	count(beyond_profile) == 0

@@ -1,8 +1,9 @@
 # METADATA
 # title: Workforce
 # description: >-
-#   Whoever applied holds what the profile and the registers require: licence, scope of practice, training. Where a profile requires
-#   something and no register was asked, the answer is no.
+#   Whoever applied holds what the profile and the registers require: licence, scope of practice, training. A profile says it in lines, of each of
+#   which one must be held, such as a doctor's or a nurse's licence; the registers demand every code. Where a profile requires something and no
+#   register was asked, the answer is no.
 # custom:
 #   law: 医师法 13, 14; 护士条例 8; 互联网诊疗管理办法 13; TM-5.1, PI-4, ID-2.2
 package broker.release.rules.workforce
@@ -19,28 +20,39 @@ satisfied if {
 }
 
 # METADATA
-# title: Everything that is required is held, and nothing of it has expired
-satisfied if {
-	count(held) == count(required)
-	count(expired) == 0
-}
+# title: Of every line one is held, and nothing of it has expired
+satisfied if count(met) == count(lines)
 
 # METADATA
-# title: What the profile requires and what the registers demand; undefined where no register was asked
-required := array.concat(facts.profile.workforce, input.facts.workforce.required)
+# title: What the profile requires and what the registers demand, in lines; undefined where no register was asked
+lines := array.concat(facts.profile.workforce, demanded) if count(input.facts.workforce.required) >= 0
 
 # METADATA
-# title: What of it is held
-held := [code |
-	some code in required
-	code in input.facts.workforce.held
+# title: What the registers demand, a line for each code
+demanded := [line |
+	some code in input.facts.workforce.required
+	line := [code]
 ]
 
 # METADATA
-# title: What of it has expired
-expired := [code |
-	some code in required
-	code in input.facts.workforce.expired
+# title: Lines of which one code is held
+met := [line |
+	some line in lines
+	held := [code |
+		some code in line
+		code in input.facts.workforce.held
+		lapsed := code in input.facts.workforce.expired
+		lapsed == false
+	]
+	count(held) > 0
+]
+
+# METADATA
+# title: Lines of which none is held
+unmet := [line |
+	some line in lines
+	is_met := line in met
+	is_met == false
 ]
 
 # METADATA
@@ -56,16 +68,21 @@ deny contains "workforce.unknown" if {
 # title: A qualification or training that is required has expired
 # custom:
 #   code: workforce.expired
-deny contains "workforce.expired" if count(expired) > 0
+deny contains "workforce.expired" if {
+	some line in unmet
+	some code in line
+	code in input.facts.workforce.expired
+}
 
 # METADATA
 # title: A qualification or training that is required is missing
 # custom:
 #   code: workforce.missing
 deny contains "workforce.missing" if {
-	some code in required
-	now := code in input.facts.workforce.held
-	now == false
-	once := code in input.facts.workforce.expired
-	once == false
+	some line in unmet
+	lapsed := [code |
+		some code in line
+		code in input.facts.workforce.expired
+	]
+	count(lapsed) == 0
 }

@@ -50,6 +50,33 @@ test_what_the_registers_demand_comes_on_top if {
 	workforce.satisfied with input as examples.release({"/workforce": given})
 }
 
+# A ward asks for what nursing needs, with what the registers say.
+ward(says) := examples.release({
+	"/recipient/kind": "nursing",
+	"/recipient/relationship": "internal",
+	"/workforce": object.union(register, says),
+})
+
+test_of_a_line_one_is_enough if {
+	workforce.satisfied with input as ward({"held": ["licence.nursing"]})
+	workforce.satisfied with input as ward({"held": ["licence.practice"]})
+	workforce.satisfied with input as ward({"held": ["licence.practice"], "expired": ["licence.nursing"]})
+	count(workforce.deny) == 0 with input as ward({"held": ["licence.practice"], "expired": ["licence.nursing"]})
+}
+
+test_none_of_a_line if {
+	not workforce.satisfied with input as ward({"held": ["licence.pharmacy"]})
+	workforce.deny == {"workforce.missing"} with input as ward({"held": ["licence.pharmacy"]})
+	not workforce.satisfied with input as ward({"expired": ["licence.nursing"]})
+	workforce.deny == {"workforce.expired"} with input as ward({"expired": ["licence.nursing"]})
+}
+
+test_a_line_met_and_a_demand_unmet if {
+	says := {"held": ["licence.nursing"], "required": ["training.privacy"]}
+	not workforce.satisfied with input as ward(says)
+	workforce.deny == {"workforce.missing"} with input as ward(says)
+}
+
 test_nothing_says_nothing if {
 	not workforce.satisfied with input as {}
 	count(workforce.deny) == 0 with input as {}
