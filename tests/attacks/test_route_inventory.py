@@ -281,6 +281,8 @@ TABLE = {
     "GET /api/v1/working-calendar": "person",
     "GET /api/v1/working-calendar/due": "person",
     "PUT /api/v1/working-calendar/{year}": "person:organization.write",
+    "GET /console/transfers": "page:registry.read",
+    "POST /console/transfers": "page-form:organization.write",
     "GET /console/working-days": "page:registry.read",
     "POST /console/working-days": "page-form:organization.write",
     "GET /console/requests/{number}/correct": "page:request.handle",
