@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from broker.audit import log_keys, store
 from broker.audit.leaf import first_id, read_leaf
-from broker.errors import Invalid, Unavailable
+from broker.errors import Invalid
 
 
 class Recorded(NamedTuple):
@@ -116,8 +116,7 @@ def onwards(session: Session, place: Place | None, types: Collection[str], *, li
     An index is for ever: neither a restart, a rotated key nor a restore with ``audit recover`` moves it. Where the log lost entries and
     went on under a new name, a place behind the loss leads nowhere: then what came after the loss is told, and ``restarted`` says so.
 
-    Raises Unavailable while the log is shorter than the place (a backup came back and is not brought up to date), Invalid for a place of
-    another log.
+    Raises Invalid for a place of another log, and while the log is shorter than the place (a backup came back and is not brought up to date).
     """
     connection = store.raw(session)
     published = store.latest(connection)
@@ -126,7 +125,7 @@ def onwards(session: Session, place: Place | None, types: Collection[str], *, li
     if place is not None and (place.entries > size or _event_at(connection, place.entries - 1) != place.last):
         losses = [one for one in log_keys.openings(connection) if one < place.entries]
         if not losses:
-            raise Unavailable("the log is shorter than was told") if place.entries > size else Invalid("after: a place of another log")
+            raise Invalid(f"after: {'the log is shorter than that; a backup came back' if place.entries > size else 'a place of another log'}")
         begin, restarted = losses[0], True
     end = min(size, begin + WINDOW)
     rows = connection.execute(_SEALED, {"begin": begin, "end": end, "types": sorted(types), "limit": limit}).fetchall()
