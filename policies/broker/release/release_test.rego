@@ -61,3 +61,13 @@ test_policies_without_a_revision_name_none if {
 	answer := release.decision with input as examples.release({}) with data.broker.policy_set as {}
 	answer.revision == null
 }
+
+test_a_rule_that_says_yes_and_no_at_once_does_not_agree if {
+	release.allow with input as examples.release({})
+	not release.allow with input as examples.release({}) with data.broker.release.rules.basis.deny as {"basis.unknown"}
+}
+
+test_no_rules_allow_nothing if {
+	not release.allow with input as examples.release({}) with release.always as {}
+	not release.allow with input as examples.release({}) with release.word as {}
+}

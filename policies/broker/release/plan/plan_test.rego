@@ -177,3 +177,12 @@ test_what_is_lifted_is_kept_the_shortest_time if {
 	plan.retention_days == 365 with input as examples.release({"/request/retention_days": null})
 	plan.retention_days == 365 with input as examples.release({"/request/retention_days": null, "/request/data": [{"data_class": "sensitive.hiv"}]})
 }
+
+test_entries_of_two_types_do_not_mix if {
+	given := examples.release({"/request/data": [
+		{"resource_type": "Observation", "elements": ["value"], "codes": ["http://loinc.org|2339-0"]},
+		{"resource_type": "Condition", "elements": ["severity"], "codes": ["http://snomed.info/sct|73211009"]},
+	]})
+	plan.wished_codes == {"Observation": ["http://loinc.org|2339-0"], "Condition": ["http://snomed.info/sct|73211009"]} with input as given
+	plan.wished_elements == {"Observation": ["value"], "Condition": ["severity"]} with input as given
+}
