@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from broker import clock
 from broker.applications.grants import state_now
@@ -21,6 +22,8 @@ from broker.records import service as records
 
 #: How many patients a view names; a second one is enough to know that there are several.
 NAMED = 2
+#: How many applications somebody is shown to choose from.
+SHOWN = 50
 
 
 def parties_of(session: Session, grant_id: UUID) -> tuple[str, UUID]:
@@ -37,11 +40,18 @@ class GrantRegister:
 
     def only_application(self, session: Session, organization_id: str) -> str | None:
         """Number of the one application under which data are shared with this organisation or a part of it now; None for none or several."""
+        found = session.exec(self._usable(session, organization_id).limit(2)).all()
+        return found[0] if len(found) == 1 else None
+
+    def applications_of(self, session: Session, person_id: UUID, organization_id: str) -> list[str]:
+        """Numbers of the applications of this person under which data are shared with this organisation or a part of it now; the newest first."""
+        query = self._usable(session, organization_id).where(Grant.requester_id == person_id)
+        return list(session.exec(query.order_by(col(Grant.approved_at).desc()).limit(SHOWN)).all())
+
+    def _usable(self, session: Session, organization_id: str) -> SelectOfScalar[str]:
         now = clock.now()
         usable = (Grant.status == GrantState.ACTIVE.value, Grant.valid_from <= now, Grant.valid_until > now)
-        query = select(Grant.number).where(col(Grant.recipient_id).in_(identity.below(session, organization_id)), *usable).limit(2)
-        found = session.exec(query).all()
-        return found[0] if len(found) == 1 else None
+        return select(Grant.number).where(col(Grant.recipient_id).in_(identity.below(session, organization_id)), *usable)
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""
@@ -69,6 +79,7 @@ class GrantRegister:
             types=types_within(Terms.from_json(grant.terms), self.types_of),
             patients=tuple(name for patient_key in members.all() if (name := self._fhir_id(session, patient_key)) is not None),
             consents=tuple(grant.consents),
+            requester=grant.requester_id,
         )
 
     def _fhir_id(self, session: Session, patient_key: UUID) -> str | None:

@@ -28,7 +28,7 @@ DEVICE_SECONDS = 180 * 86_400
 #: Addresses of pages are this deep; those of what their forms do are one step deeper.
 _DEPTH = 3
 
-Next = Annotated[str, Query(max_length=500)]
+Next = Annotated[str, Query(max_length=2000)]
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:

@@ -33,6 +33,7 @@ HAPPENED = MappingProxyType(
         "failed": N_("failed"), "filed": N_("filed"), "finding": N_("finding written down"), "frozen": N_("frozen"), "given": N_("given"),
         "held": N_("held"), "ingested": N_("taken in"), "introduced": N_("introduced"), "issued": N_("issued"), "judged": N_("judged"),
         "keys-changed": N_("keys changed"), "lift-asked": N_("lifting asked for"), "lifted": N_("lifted"), "linked": N_("linked"),
+        "let-act": N_("allowed to fetch for somebody"), "not-let-act": N_("not allowed to fetch for somebody"),
         "logged-out": N_("signed out"), "narrowed": N_("approved in part"), "notice-added": N_("notice added"), "notified": N_("told"),
         "opened": N_("opened"), "overdue": N_("overdue"), "password-link": N_("link for a password made"), "password-set": N_("password set"),
         "permitted": N_("permitted"), "prepared": N_("prepared"), "proposed": N_("proposed"), "proved": N_("proved anew"),

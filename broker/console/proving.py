@@ -21,7 +21,7 @@ WRONG_KEY = N_("The key was not recognised. Try again, or sign in with your pass
 LOCKED = N_("Too many failed attempts. Wait %(seconds)s seconds, then try again.")
 WRONG = N_("That was not right. Try again.")
 
-Next = Annotated[str, Query(max_length=500)]
+Next = Annotated[str, Query(max_length=2000)]
 
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:

@@ -208,6 +208,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 jwks=_jwks(form),
                 jwks_uri=form.one("jwks_uri") or None,
                 dpop=form.has("dpop"),
+                redirect_uris=_lines(form, "redirect_uris"),
             ),
         )
         return _clients(request, who, session, error) if error else to("/console/clients", done="saved")
@@ -235,12 +236,20 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 )
             else:
                 status = _one_of(form, "status", words.STATUS)
-                identity.change_client(session, who.caller.actor, client_id, status=status, name=_named(form, "name"), dpop=form.has("dpop"))
+                identity.change_client(
+                    session, who.caller.actor, client_id, status=status, name=_named(form, "name"), dpop=form.has("dpop"),
+                    redirect_uris=_lines(form, "redirect_uris"),
+                )  # fmt: skip
 
         error = done(session, act)
         return _client(request, client_id, who, session, error) if error else to(f"/console/clients/{quote(client_id)}", done="saved")
 
     return router
+
+
+def _lines(form: Form, name: str) -> list[str]:
+    """What stands on the lines of a field, without those that are empty."""
+    return [line.strip() for line in form.one(name).splitlines() if line.strip()]
 
 
 def _roles(spoken: str) -> list[tuple[str, str]]:

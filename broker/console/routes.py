@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from broker.console import (
+    agreeing,
     agreements,
     applying,
     asking,
@@ -83,6 +84,7 @@ BUILDERS: tuple[Callable[[Desk, Pages], APIRouter], ...] = (
     consents.build_router,
     concerns.build_router,
     proving.build_router,
+    agreeing.build_router,
     security.build_router,
     sso_pages.build_router,
     supervision.build_router,

@@ -74,11 +74,13 @@ def new_jti() -> str:
 
 
 def claims(
-    settings: Settings, *, client_id: str, organization: tuple[str, str], grant: GrantView, scope: str, jti: str, issued: int, expires: int
-) -> dict[str, Any]:
+    settings: Settings, *, client_id: str, organization: tuple[str, str], grant: GrantView, scope: str, jti: str, issued: int, expires: int,
+    person: tuple[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """The claims of an access token (RFC 9068 2.2; IHE IUA and PCF extensions).
 
-    ``organization`` is id and name of the client's organisation. ``ihe_pcf`` stands only where the grant is about one
+    ``organization`` is id and name of the client's organisation, ``person`` those of whom it acts for, who is then the subject.
+    ``ihe_pcf`` stands only where the grant is about one
     patient with a consent on file, since PCF asks for exactly one ``patient_id`` and at least one ``doc_id``.
     """
     extensions: dict[str, Any] = {
@@ -88,11 +90,13 @@ def claims(
             "purpose_of_use": [{"system": PURPOSE_SYSTEM, "code": grant.purpose}],
         }
     }
+    if person is not None:
+        extensions["ihe_iua"] = {"subject_name": person[1], **extensions["ihe_iua"]}
     if len(grant.patients) == 1 and grant.consents:
         extensions["ihe_pcf"] = {"patient_id": grant.patients[0], "doc_id": list(grant.consents)}
     return {
         "iss": issuer(settings),
-        "sub": client_id,
+        "sub": client_id if person is None else person[0],
         "client_id": client_id,
         "aud": audience(settings),
         "iat": issued,

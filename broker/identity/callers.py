@@ -128,6 +128,7 @@ class GrantView:
     types: tuple[str, ...]  #: resource types that may be read under it
     patients: tuple[str, ...] = ()  #: FHIR ids, for ihe_pcf; a second one is enough to know that there are several
     consents: tuple[str, ...] = ()  #: ids of the consents it stands on
+    requester: UUID | None = None  #: account of the person who applied
 
     def usable(self, at: datetime) -> bool:
         """Whether tokens may be given and are good under it at this moment."""
@@ -143,6 +144,9 @@ class GrantReader(Protocol):
 
     def only_application(self, session: Session, organization_id: str) -> str | None:
         """Number of the one application under which data are shared with this organisation or a part of it now; None for none or several."""
+
+    def applications_of(self, session: Session, person_id: UUID, organization_id: str) -> list[str]:
+        """Numbers of the applications of this person under which data are shared with this organisation or a part of it now."""
 
     def grant_of_application(self, session: Session, application: str, organization_id: str) -> GrantView | None:
         """The grant of the application whose recipient is this organisation or a part of it, whatever its status."""

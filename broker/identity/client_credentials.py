@@ -1,16 +1,12 @@
-"""The one grant type: a client proves who it is and gets a token for one approved application (SMART Backend Services)."""
+"""The first grant type: a client proves who it is and gets a token for one approved application (SMART Backend Services)."""
 
 from __future__ import annotations
-
-import hashlib
-from datetime import datetime
-from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 from authlib.oauth2.rfc6749 import ClientCredentialsGrant, InvalidScopeError
 
 from broker import clock
-from broker.identity import access_token, authorization_details, b2b, dpop, oauth_store, organizations, rules, scopes
+from broker.identity import access_token, authorization_details, b2b, issuing, oauth_store, scopes
 from broker.identity.b2b import B2B
 from broker.identity.callers import GrantView
 from broker.identity.client_assertion import METHOD
@@ -51,15 +47,13 @@ class ApplicationGrant(ClientCredentialsGrant):
         if isinstance(said, str):
             raise self._b2b_refused("b2b-unreadable", said)
         client: Registered = self.request.client
-        if oauth_store.asks_too_often(self.server.session, client.id):
-            self.request.reason = TOO_OFTEN
-            raise Refused("temporarily_unavailable", "Too many tokens were asked for; wait a minute.", 429, {"Retry-After": "60"})
+        too_often(self.server, self.request)
         # Standard clients can't add a scope of ours: where one application alone is in force, it is the one that is meant.
         application = requested.application or self.server.grants.only_application(self.server.session, client.organization_id)
         if application is None:
             raise self._refused("scope-unreadable", scopes.ONE_APPLICATION)
         grant = self.server.grants.grant_of_application(self.server.session, application, client.organization_id)
-        if grant is None or not self._belongs(grant, client) or not _lasts(grant, clock.now()):
+        if grant is None or not issuing.belongs(self.server, grant, client) or not issuing.lasts(grant, clock.now()):
             raise self._refused("grant-not-usable", "There is no application of this number under which data are shared with you now.")
         if said is not None and grant.purpose not in said.purposes:
             raise self._b2b_refused("b2b-purpose", "The purpose of hl7-b2b is not the one that the application was approved for.")
@@ -72,11 +66,6 @@ class ApplicationGrant(ClientCredentialsGrant):
         if not smart:
             raise self._refused("scope-outside-grant", "Nothing of the asked scope lies within the application.")
         self.grant, self.smart, self.detailed, self.said = grant, smart, detail is not None, said
-
-    def _belongs(self, grant: GrantView, client: Registered) -> bool:
-        """Whether the grant's recipient is the client's organisation or a part of it, whatever the reader of grants answered."""
-        line = organizations.lineage(self.server.session, grant.organization_id)
-        return client.organization_id in {one.id for one in line}
 
     def _details_refused(self, reason: str, description: str) -> OAuth2Error:
         self.request.reason = reason
@@ -91,60 +80,14 @@ class ApplicationGrant(ClientCredentialsGrant):
         self.request.reason = reason
         return InvalidScopeError(description)
 
-    def create_token_response(self) -> tuple[int, dict[str, Any], list[tuple[str, str]]]:
-        """Issue the token. Authlib's own method writes it to a debug log, names the asked scope and asks the machine's clock."""
-        client: Registered = self.request.client
-        now = clock.now()
-        issued = clock.epoch(now)
-        expires = clock.epoch(rules.token_expiry(now, self.grant.valid_until))
-        scope, jti = scopes.written(self.grant.application, self.smart), access_token.new_jti()
-        content = access_token.claims(
-            self.server.settings,
-            client_id=client.id,
-            organization=(client.organization_id, client.organization_name),
-            grant=self.grant,
-            scope=scope,
-            jti=jti,
-            issued=issued,
-            expires=expires,
-        )
-        details: dict[str, Any] = {}
-        if self.detailed:
-            location = access_token.audience(self.server.settings)
-            details["authorization_details"] = authorization_details.granted(self.grant.application, self.grant.purpose, self.smart, location)
-        content |= details
-        if self.said is not None:
-            content["extensions"] = {**content["extensions"], b2b.NAME: dict(self.said.said)}
-        if self.request.jkt is not None:
-            content["cnf"] = {"jkt": self.request.jkt}
-        self._store(client, jti, scope, expires - issued)
-        body = {
-            "access_token": access_token.signed(self.server.keys, content),
-            "token_type": "Bearer" if self.request.jkt is None else "DPoP",
-            "expires_in": expires - issued,
-            "scope": scope,
-            **details,
-        }
-        if self.request.jkt is None:
-            return 200, body, self.TOKEN_RESPONSE_HEADER
-        return 200, body, [*self.TOKEN_RESPONSE_HEADER, ("DPoP-Nonce", dpop.nonce(self.server.keys, now))]
-
-    def _store(self, client: Registered, jti: str, scope: str, seconds: int) -> None:
-        """Keep the token's row, and record that it was issued."""
-        oauth_store.issue(self.server.session, client.id, jti=jti, grant_id=self.grant.id, scope=scope, seconds=seconds)
-        facts: dict[str, str | int | bool | list[str]] = {
-            "jti": jti,
-            "seconds": seconds,
-            "scopes": len(self.smart),
-            "scope_sha256": hashlib.sha256(scope.encode()).hexdigest(),
-        }
-        if self.said is not None and self.said.subject is not None:
-            facts["b2b_subject_sha256"] = self.said.subject
-        if self.request.jkt is not None:
-            facts["jkt"] = self.request.jkt
-        self.server.record("token.issued", client.id, facts, grant=self.grant)
+    def create_token_response(self) -> issuing.Answer:
+        """Issue the token."""
+        what = issuing.Given(self.grant, self.smart, self.detailed, self.said)
+        return issuing.issued(self.server, self.request, what, list(self.TOKEN_RESPONSE_HEADER))[1]
 
 
-def _lasts(grant: GrantView, now: datetime) -> bool:
-    """Whether a token under the grant would be good for a second at least."""
-    return grant.usable(now) and clock.epoch(grant.valid_until) > clock.epoch(now)
+def too_often(server: Server, request: FormRequest) -> None:
+    """Raises Refused, with 429, where the client was given as many tokens within a minute as it may."""
+    if oauth_store.asks_too_often(server.session, request.client.id):
+        request.reason = TOO_OFTEN
+        raise Refused("temporarily_unavailable", "Too many tokens were asked for; wait a minute.", 429, {"Retry-After": "60"})

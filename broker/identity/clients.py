@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from broker.identity.tokens import close_gates
 IDENTIFIER = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 MAX_IDENTIFIER = 64
 MAX_URI = 500
+MAX_REDIRECTS = 10
+_NEAR = ("127.0.0.1", "::1", "localhost")
 
 
 def client(session: Session, client_id: str) -> Client:
@@ -50,18 +53,20 @@ def register_client(
     resource_server: bool = False,
     dpop: bool = False,
     encryption_jwk: object = None,
+    redirect_uris: Sequence[str] = (),
 ) -> Client:
     """Register a client with its public keys: a JWK Set, or the address where it publishes them, which is then fetched.
 
     ``jwks_uri`` is also the one value that ``jku`` may have in its assertions. ``resource_server`` lets it introspect tokens of others;
-    ``dpop`` gives it tokens bound to a key alone; ``encryption_jwk`` is what releases are encrypted to, where asked. Raises KeysRefused,
-    Invalid, AlreadyThere, UnknownOrganization, ResourceServerOutside.
+    ``dpop`` gives it tokens bound to a key alone; ``encryption_jwk`` is what releases are encrypted to, where asked; ``redirect_uris`` is
+    where people may be sent back to who agree that it fetches for them (none: it never acts for a person). Raises KeysRefused, Invalid,
+    AlreadyThere, UnknownOrganization, ResourceServerOutside.
     """
     if not IDENTIFIER.fullmatch(id) or len(id) > MAX_IDENTIFIER:
         raise Invalid(
             problems=(Problem("/id", "id", f"An id is made of lower-case words and digits joined by . _ or -, at most {MAX_IDENTIFIER} characters."),)
         )
-    checked = _checked(jwks, jwks_uri)
+    checked, addresses = _checked(jwks, jwks_uri), _redirects(redirect_uris)
     home = organization(session, organization_id)
     if resource_server and home.relationship != "internal":
         raise ResourceServerOutside
@@ -76,6 +81,7 @@ def register_client(
         resource_server=resource_server,
         dpop=dpop,
         encryption_jwk=None if encryption_jwk is None else client_keys.checked_encryption(encryption_jwk),
+        redirect_uris=addresses,
         created_at=clock.now(),
     )
     facts: dict[str, str | int | bool | list[str]] = {"client": id, "keys": client_keys.thumbprints(checked), "resource_server": resource_server}
@@ -83,13 +89,16 @@ def register_client(
 
 
 def change_client(
-    session: Session, actor: str, client_id: str, *, status: str | None = None, name: str | None = None, dpop: bool | None = None
-) -> Client:
+    session: Session, actor: str, client_id: str, *, status: str | None = None, name: str | None = None, dpop: bool | None = None,
+    redirect_uris: Sequence[str] | None = None,
+) -> Client:  # fmt: skip
     """Change what is given. Suspending waits for releases to this client that are on their way; then nothing more leaves to it."""
     if status == "suspended":
         close_gates(session, clients=[client_id])
     row = client(session, client_id)
-    given = {key: value for key, value in (("status", status), ("name", name), ("dpop", dpop)) if value is not None}
+    addresses = None if redirect_uris is None else _redirects(redirect_uris)
+    named = (("status", status), ("name", name), ("dpop", dpop), ("redirect_uris", addresses))
+    given: dict[str, Any] = {key: value for key, value in named if value is not None}
     for key, value in given.items():
         setattr(row, key, value)
     facts: dict[str, str | int | bool | list[str]] = {"client": row.id, "changed": sorted(given), "status": row.status}
@@ -126,6 +135,26 @@ def _check_uri(jwks_uri: str | None) -> None:
         good = False
     if not good or not jwks_uri.isascii() or not jwks_uri.isprintable():
         raise Invalid(problems=(Problem("/jwks_uri", "jwks-uri", "jwks_uri is an https address without user name or fragment."),))
+
+
+def _redirects(given: Sequence[str]) -> list[str]:
+    """Addresses that people may be sent to with a code, as they are kept. Raises Invalid.
+
+    https, or http on the very machine that the browser runs on (RFC 8252 7.3); without a fragment (RFC 6749 3.1.2) or a wildcard.
+    """
+    found = list(dict.fromkeys(given))
+    for number, address in enumerate(found):
+        try:
+            parts = urlsplit(address)
+            near = parts.scheme == "http" and parts.hostname in _NEAR and parts.port is not None
+            good = (parts.scheme == "https" or near) and bool(parts.hostname) and parts.username is None and len(address) <= MAX_URI
+        except ValueError:
+            good = False
+        if not good or "#" in address or "*" in address or not address.isascii() or not address.isprintable() or " " in address:
+            raise Invalid(problems=(Problem(f"/redirect_uris/{number}", "redirect-uri", "An https address, to the letter, without fragment."),))
+    if len(found) > MAX_REDIRECTS:
+        raise Invalid(problems=(Problem("/redirect_uris", "redirect-uris", f"At most {MAX_REDIRECTS} addresses."),))
+    return found
 
 
 def _store(session: Session, row: Client, *, event: Event) -> Client:

@@ -13,7 +13,7 @@ from broker.settings import Settings
 #: Open to every origin and short-lived: nothing in it is secret, and a changed key or address should be found within minutes.
 HEADERS = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=300"}
 #: Every one of these can be granted. The third part of a scope, ``application:SA-YYYY-NNNNNN``, names an application and can't be listed.
-SCOPES = ["system/*.rs", "system/*.read"]
+SCOPES = ["system/*.rs", "system/*.read", "user/*.rs", "user/*.read"]
 
 
 def _common(settings: Settings) -> dict[str, Any]:
@@ -21,10 +21,14 @@ def _common(settings: Settings) -> dict[str, Any]:
     return {
         "issuer": base,
         "jwks_uri": f"{base}/oauth2/jwks",
+        "authorization_endpoint": f"{base}/oauth2/authorize",
         "token_endpoint": f"{base}/oauth2/token",
         "token_endpoint_auth_methods_supported": [METHOD],
         "token_endpoint_auth_signing_alg_values_supported": algorithms,
-        "grant_types_supported": ["client_credentials"],
+        "grant_types_supported": ["client_credentials", "authorization_code"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "authorization_response_iss_parameter_supported": True,
         "scopes_supported": SCOPES,
         "code_challenge_methods_supported": ["S256"],
         "authorization_details_types_supported": [authorization_details.TYPE],
@@ -41,16 +45,15 @@ def _common(settings: Settings) -> dict[str, Any]:
 def smart_configuration(settings: Settings) -> dict[str, Any]:
     """``/fhir/.well-known/smart-configuration`` (SMART App Launch 2.2, "Conformance").
 
-    ``code_challenge_methods_supported`` is required there even of a server without a code flow. There is no
-    ``authorization_endpoint``: it is required with the launch capabilities, which are not offered.
+    An app is launched by itself (``launch-standalone``), for a person who chooses the application here; there is no launch context.
     """
-    return {**_common(settings), "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"]}
+    capabilities = ["client-confidential-asymmetric", "launch-standalone", "permission-user", "permission-v1", "permission-v2"]
+    return {**_common(settings), "capabilities": capabilities}
 
 
 def authorization_server(settings: Settings) -> dict[str, Any]:
-    """``/.well-known/oauth-authorization-server`` (RFC 8414 2). No response types, since there is no authorization endpoint."""
+    """``/.well-known/oauth-authorization-server`` (RFC 8414 2)."""
     return {
         **_common(settings),
-        "response_types_supported": [],
         "access_token_signing_alg_values_supported": [ALGORITHM],
     }

@@ -97,6 +97,8 @@ class Client(SQLModel, table=True):
     resource_server: bool = Field(default=False)  #: may introspect tokens of others; internal organisations alone
     dpop: bool = Field(default=False, sa_column_kwargs={"server_default": sa.false()})  #: gets tokens bound to a key of its own alone (RFC 9449)
     encryption_jwk: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  #: public key that releases are encrypted to, where asked
+    #: Where people may be sent back to with a code (RFC 6749 3.1.2), each to the letter; none: it never acts for a person.
+    redirect_uris: list[str] = Field(default_factory=list, sa_type=JSONB, sa_column_kwargs={"server_default": sa.text("'[]'")})
     status: str = Field(default="active", sa_type=sa.Text)
     created_at: datetime = Field(sa_type=_TIME)
 
@@ -136,6 +138,26 @@ class Token(SQLModel, table=True):
     issued_at: datetime = Field(sa_type=_TIME)
     expires_at: datetime = Field(sa_type=_TIME, index=True)
     revoked_at: datetime | None = Field(default=None, sa_type=_TIME)
+    person_id: UUID | None = None  #: for whom the client acts; no longer good once their account isn't
+
+
+class AuthorizationCode(SQLModel, table=True):
+    """A code by which a client gets one token for a person who agreed (RFC 6749 4.1): its SHA-256. Kept a while after it was used,
+    so that a second use of it is known for what it is.
+    """
+
+    __tablename__ = "authorization_code"
+
+    code_hash: bytes = Field(sa_type=sa.LargeBinary, primary_key=True)
+    client_id: str = Field(sa_type=sa.Text, foreign_key="client.id")
+    person_id: UUID = Field(foreign_key="person.id")
+    grant_id: UUID
+    redirect_uri: str = Field(sa_type=sa.Text)
+    code_challenge: str = Field(sa_type=sa.Text)  #: S256 (RFC 7636 4.2)
+    scope: str = Field(sa_type=sa.Text)
+    expires_at: datetime = Field(sa_type=_TIME, index=True)
+    used_at: datetime | None = Field(default=None, sa_type=_TIME)
+    jti: str | None = Field(default=None, sa_type=sa.Text)  #: of the token that it got
 
 
 class PersonSession(SQLModel, table=True):

@@ -6,21 +6,26 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from broker.crypto import Keys
 from broker.database import SessionDep
 from broker.identity import access_token, discovery
+from broker.identity.authorization_code import PKCE, CodeGrant
 from broker.identity.callers import GrantReader, Residual
 from broker.identity.client_assertion import ASSERTION_TYPE
 from broker.identity.client_credentials import ApplicationGrant
 from broker.identity.introspection import Introspection
 from broker.identity.oauth_form import FORM, Form, FormRefused, OAuthForm
-from broker.identity.oauth_server import Server, form_refused
+from broker.identity.oauth_server import NO_STORE, Server, answer, form_refused
 from broker.identity.revocation import Revocation
 from broker.identity.sso import provider
 from broker.identity.sso_accounts import logged_out
 from broker.settings import Settings
+
+#: The page that asks a person, and how long what it is asked may be: it goes through the login page.
+AGREE = "/console/authorize"
+MAX_ASKED = 1500
 
 
 def _form(fields: dict[str, str]) -> dict[str, Any]:
@@ -31,7 +36,12 @@ def _form(fields: dict[str, str]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
-_TOKEN_REQUEST = _form({"grant_type": "client_credentials", "scope": "SMART system scopes and one application:SA-YYYY-NNNNNN."})
+_TOKEN_REQUEST = _form(
+    {
+        "grant_type": "client_credentials, or authorization_code with code, redirect_uri and code_verifier",
+        "scope": "SMART system scopes and one application:SA-YYYY-NNNNNN.",
+    }
+)
 _ABOUT_A_TOKEN = _form({"token": "An access token."})
 _LOGOUT = {
     "requestBody": {"required": True, "content": {FORM: {"schema": {"type": "object", "required": ["logout_token"], "properties": {
@@ -53,6 +63,7 @@ def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader, resi
     def server(session: SessionDep) -> Server:
         made = Server(session, settings, keys, grants, residual)
         made.register_grant(ApplicationGrant)
+        made.register_grant(CodeGrant, [PKCE])
         made.register_endpoint(Introspection)
         made.register_endpoint(Revocation)
         return made
@@ -64,6 +75,14 @@ def build_oauth_router(settings: Settings, keys: Keys, grants: GrantReader, resi
     def token(form: OAuthForm, session: SessionDep) -> JSONResponse:
         """Give a token for one approved application (RFC 6749 4.4, SMART Backend Services)."""
         return answered(form, server(session).token)
+
+    @router.get("/oauth2/authorize", include_in_schema=False)
+    def authorize(request: Request) -> Response:
+        """Where a system sends a person who shall agree that it fetches for them: on to the page that asks them (RFC 6749 4.1.1)."""
+        query = request.url.query
+        if not query or len(query) > MAX_ASKED:
+            return answer(400, {"error": "invalid_request", "error_description": "The parameters are missing, or too long."})
+        return RedirectResponse(f"{AGREE}?{query}", 303, NO_STORE)
 
     @router.post("/oauth2/introspect", response_class=JSONResponse, responses=_ERRORS, openapi_extra=_ABOUT_A_TOKEN)
     def introspect(form: OAuthForm, session: SessionDep) -> JSONResponse:

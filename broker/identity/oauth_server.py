@@ -230,7 +230,7 @@ class _MissingGrantType(UnsupportedGrantTypeError):
 
 
 class _OtherGrantType(UnsupportedGrantTypeError):
-    description = "grant_type must be client_credentials."
+    description = "grant_type must be client_credentials or authorization_code."
 
     def __init__(self) -> None:
         super().__init__("")

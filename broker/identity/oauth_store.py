@@ -6,7 +6,7 @@ through the ORM took most of the request's time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ WITH RECURSIVE above (id, parent_id, status) AS (
     UNION
     SELECT o.id, o.parent_id, o.status FROM organization o JOIN above ON o.id = above.parent_id
 )
-SELECT c.organization_id, o.name_zh, c.jwks, c.jwks_uri, c.resource_server, c.dpop,
+SELECT c.organization_id, o.name_zh, c.jwks, c.jwks_uri, c.resource_server, c.dpop, c.name, c.redirect_uris,
        c.status = 'active' AND NOT EXISTS (SELECT FROM above WHERE status <> 'active')
 FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = %(id)s
 """
@@ -44,8 +44,8 @@ _ISSUE = """
 WITH gone AS (
     DELETE FROM token WHERE jti IN (SELECT jti FROM token WHERE expires_at < %(forget)s LIMIT 20 FOR UPDATE SKIP LOCKED)
 )
-INSERT INTO token (jti, client_id, grant_id, scope, issued_at, expires_at)
-VALUES (%(jti)s, %(client)s, %(grant)s, %(scope)s, %(issued)s, %(expires)s)
+INSERT INTO token (jti, client_id, grant_id, scope, issued_at, expires_at, person_id)
+VALUES (%(jti)s, %(client)s, %(grant)s, %(scope)s, %(issued)s, %(expires)s, %(person)s)
 """
 
 
@@ -60,6 +60,8 @@ class Registered:
     jwks_uri: str | None
     resource_server: bool
     dpop: bool  #: gets no token without a proof of possession
+    name: str
+    redirect_uris: Sequence[str]  #: where it may have people sent back to
     active: bool  #: the client and every organisation above it
 
     def get_client_id(self) -> str:
@@ -72,7 +74,22 @@ class Registered:
 
     def check_grant_type(self, grant_type: str) -> bool:
         """Whether the client may ask so."""
-        return grant_type == "client_credentials"
+        return grant_type == "client_credentials" or (grant_type == "authorization_code" and bool(self.redirect_uris))
+
+    def check_response_type(self, response_type: str) -> bool:
+        """Whether people may be sent here by it."""
+        return response_type == "code" and self.active
+
+    def check_redirect_uri(self, uri: str) -> bool:
+        """Whether people may be sent back there: to the letter (RFC 9700 2.1)."""
+        return uri in self.redirect_uris
+
+    def get_default_redirect_uri(self) -> None:
+        """None: it must be named."""
+
+    def get_allowed_scope(self, scope: str) -> str:
+        """All: what of it is granted is judged by grant and person."""
+        return scope
 
 
 def registered(session: Session, client_id: str) -> Registered | None:
@@ -93,7 +110,7 @@ def asks_too_often(session: Session, client_id: str) -> bool:
     return bool(session.connection().exec_driver_sql(_GIVEN_SINCE, values).scalar_one() >= rules.TOKENS_PER_MINUTE)
 
 
-def issue(session: Session, client_id: str, *, jti: str, grant_id: UUID, scope: str, seconds: int) -> None:
+def issue(session: Session, client_id: str, *, jti: str, grant_id: UUID, scope: str, seconds: int, person_id: UUID | None = None) -> None:
     """Keep what is needed to revoke a token and to count it, never the token itself."""
     now = clock.now()
     values = {
@@ -104,5 +121,6 @@ def issue(session: Session, client_id: str, *, jti: str, grant_id: UUID, scope: 
         "issued": now,
         "expires": now + timedelta(seconds=seconds),
         "forget": now - rules.TOKEN_KEPT,
+        "person": person_id,
     }
     session.connection().exec_driver_sql(_ISSUE, values)

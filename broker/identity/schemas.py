@@ -241,6 +241,7 @@ class ClientIn(_In):
     resource_server: StrictBool = False
     dpop: StrictBool = False
     encryption_jwk: dict[str, Any] | None = None
+    redirect_uris: Annotated[list[Annotated[str, StringConstraints(max_length=500)]], Field(max_length=10)] = []
 
 
 class ClientChange(_In):
@@ -249,6 +250,7 @@ class ClientChange(_In):
     status: Status | None = None
     name: Name | None = None
     dpop: StrictBool | None = None
+    redirect_uris: Annotated[list[Annotated[str, StringConstraints(max_length=500)]], Field(max_length=10)] | None = None
 
 
 class KeysIn(_In):
@@ -272,4 +274,5 @@ class ClientOut(BaseModel):
     resource_server: bool
     dpop: bool
     encryption_jwk: dict[str, Any] | None
+    redirect_uris: list[str]
     status: str

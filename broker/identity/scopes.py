@@ -1,6 +1,7 @@
 """SMART scopes (SMART App Launch 2.2, "Scopes for requesting FHIR resources") and the one that binds a token to its grant.
 
-Pure. Both spellings are read and given back as they were asked: v1 ``system/Observation.read``, v2 ``system/Observation.rs``.
+Pure. Both spellings are read and given back as they were asked: v1 ``system/Observation.read``, v2 ``system/Observation.rs``;
+they begin with ``user/`` where the client acts for a person.
 Only reading is ever granted, since a broker's client has nothing to write.
 """
 
@@ -62,6 +63,12 @@ class ScopeRefused:
 ONE_APPLICATION = "The scope must name exactly one application:SA-YYYY-NNNNNN, unless exactly one is in force for you."
 
 
+_OTHER_CONTEXT = {
+    "system": "Only system/ scopes can be granted to a client without a user.",
+    "user": "Only user/ scopes can be granted to a client that acts for a person.",
+}
+
+
 @dataclass(frozen=True)
 class RequestedScope:
     """What a client asks: SMART scopes under one application."""
@@ -82,10 +89,11 @@ def parse_smart(text: str) -> SmartScope | None:
     return SmartScope(context, resource_type, _V1[word] if word else letters, v1=bool(word), category=category or "")
 
 
-def parse_request(text: str, application_elsewhere: str | None = None) -> RequestedScope | ScopeRefused:
+def parse_request(text: str, application_elsewhere: str | None = None, *, context: str = "system") -> RequestedScope | ScopeRefused:
     """Read the ``scope`` parameter of a token request.
 
     ``application_elsewhere``: the one that authorization_details name, which the scope then need not name, and must not contradict.
+    ``context``: ``system`` for a client by itself, ``user`` for one that acts for a person.
     """
     if len(text) > MAX_SCOPE_CHARACTERS or not _CHARACTERS.fullmatch(text):
         return ScopeRefused("The scope is too long or holds characters that RFC 6749 does not allow.")
@@ -95,8 +103,8 @@ def parse_request(text: str, application_elsewhere: str | None = None) -> Reques
         if application := _APPLICATION.fullmatch(token):
             applications[application[1]] = None
         elif scope := parse_smart(token):
-            if scope.context != "system":
-                return ScopeRefused("Only system/ scopes can be granted to a client without a user.")
+            if scope.context != context:
+                return ScopeRefused(_OTHER_CONTEXT[context])
             smart[scope] = None
         elif "?" in token:
             return ScopeRefused("Of granular scopes, v2 scopes of one type with ?category=system|code are served.")

@@ -8,6 +8,10 @@ from __future__ import annotations
 from broker.identity.access_token import audience, issuer, public_jwks
 from broker.identity.account import caller_for, organization_active, people_with_factor
 from broker.identity.assurance import demand, demand_for, is_fresh, lack, lacking, stepped_up
+from broker.identity.authorization_code import CodeGrant, authorization_server, sent_back
+from broker.identity.authorization_code import agreed as person_agreed
+from broker.identity.authorization_code import asked as asked_of_person
+from broker.identity.authorization_code import denied as person_denied
 from broker.identity.clients import change_client, client, clients, register_client, set_client_keys
 from broker.identity.directory import (
     ANY,
@@ -37,6 +41,7 @@ from broker.identity.factors import (
 )
 from broker.identity.known_people import STANDING_SQL, WITHIN_SQL, People, Standing, known_people, people_from_rows
 from broker.identity.login import LoginRefused, authenticate, device_mark, sign_in
+from broker.identity.oauth_server import Server as AuthorizationServer
 from broker.identity.organizations import add_organization, below, change_organization, lineage, organization, organizations
 from broker.identity.passkeys import add_key, ask_key, ask_new, enter_with_key, place, prove_key
 from broker.identity.patients import PATIENT, Code, Entered, close_patient_session, enter, give_code, patient_of_session
@@ -97,7 +102,9 @@ __all__ = [
     "STANDING_SQL",
     "USABLE",
     "WITHIN_SQL",
+    "AuthorizationServer",
     "Code",
+    "CodeGrant",
     "Directory",
     "Entered",
     "Lack",
@@ -125,9 +132,11 @@ __all__ = [
     "arrive",
     "ask_key",
     "ask_new",
+    "asked_of_person",
     "attempt",
     "audience",
     "authenticate",
+    "authorization_server",
     "bar",
     "begun",
     "below",
@@ -183,6 +192,8 @@ __all__ = [
     "people_part",
     "people_with_factor",
     "person",
+    "person_agreed",
+    "person_denied",
     "person_named",
     "place",
     "proof_in_emergency",
@@ -198,6 +209,7 @@ __all__ = [
     "reset_factors",
     "revoke_token",
     "role_mapping",
+    "sent_back",
     "sessions_of",
     "set_client_keys",
     "set_password",

@@ -15,9 +15,10 @@ WITH RECURSIVE above (id, parent_id, status) AS (
 )
 SELECT CASE WHEN t.revoked_at IS NOT NULL THEN 'token-revoked'
             WHEN c.status <> 'active' OR EXISTS (SELECT FROM above WHERE status <> 'active') THEN 'caller-suspended'
+            WHEN t.person_id IS NOT NULL AND p.status IS DISTINCT FROM 'active' THEN 'caller-suspended'
             ELSE 'good' END AS standing,
        c.organization_id, c.encryption_jwk
-FROM token t JOIN client c ON c.id = t.client_id
+FROM token t JOIN client c ON c.id = t.client_id LEFT JOIN person p ON p.id = t.person_id
 WHERE t.jti = %(jti)s AND t.client_id = %(client)s AND t.grant_id = %(grant)s
 """
 

@@ -90,7 +90,7 @@ def statement(base_url: str, types: Iterable[str]) -> bytes:
                     "extension": [
                         {
                             "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-                            "extension": [{"url": "token", "valueUri": f"{base_url}/oauth2/token"}],
+                            "extension": [{"url": name, "valueUri": f"{base_url}/oauth2/{name}"} for name in ("authorize", "token")],
                         }
                     ],
                 },

@@ -16,6 +16,8 @@ from joserfc import jwt
 from broker import clock
 from broker.demo.client import ASSERTION
 from tests.factories import identity as make
+from tests.integration.console.conftest import Browser
+from tests.integration.console.test_acting_for import BACK, App, code_of
 from tests.integration.release.conftest import agree
 from tests.live import another_process, hospital
 
@@ -90,6 +92,18 @@ def test_a_proof_of_possession_opens_one_door(house):
         headers = {"Authorization": f"DPoP {token}", "DPoP": make.proof(key, "GET", f"{story.base_url}{path}", nonce=nonce, token=token)}
         answers = at_once(bases, lambda http, headers=headers: http.get(path, headers=headers))
         assert sorted(answer.status_code for answer in answers) == [200, *[401] * (PROCESSES * EACH - 1)], [answer.text for answer in answers]
+
+
+def test_a_code_for_a_person_gets_one_token(house):
+    story, agreed, bases = house
+    story.person("administrator").call("PATCH", f"/api/v1/clients/{agreed.client}", body={"redirect_uris": [BACK]})
+    with httpx2.Client(base_url=story.base_url, timeout=120) as http:
+        nurse = Browser(http, story).sign_in("gao.min")
+        for _ in range(2):
+            app = App(story)
+            code = code_of(nurse, app, agreed.number)
+            answers = at_once(bases, lambda http, app=app, code=code: http.post("/oauth2/token", data=app.form(code)))
+            assert sorted(answer.status_code for answer in answers) == [200, *[400] * (PROCESSES * EACH - 1)], [answer.text for answer in answers]
 
 
 def test_a_token_that_one_process_revoked_is_dead_at_the_other(house):

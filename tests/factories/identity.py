@@ -187,6 +187,11 @@ class Grants:
         """See GrantReader."""
         return next((view for view in self.held.values() if (view.application, view.organization_id) == (application, organization_id)), None)
 
+    def applications_of(self, session: Session, person_id: UUID, organization_id: str) -> list[str]:
+        """See GrantReader."""
+        usable = [view for view in self.held.values() if view.usable(clock.now()) and view.organization_id == organization_id]
+        return [view.application for view in usable if view.requester == person_id]
+
     def grant_by_id(self, session: Session, grant_id: UUID) -> GrantView | None:
         """See GrantReader."""
         return self.held.get(grant_id)

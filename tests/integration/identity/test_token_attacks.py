@@ -270,7 +270,9 @@ def test_a_replay_is_refused(attacked):
 
 
 FORMS = {
-    "grant type another": (400, "unsupported_grant_type", {"grant_type": "authorization_code"}),
+    "grant type another": (400, "unsupported_grant_type", {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}),
+    "grant type refresh": (400, "unsupported_grant_type", {"grant_type": "refresh_token", "refresh_token": "x"}),
+    "a code without anywhere to send people back to": (400, "unauthorized_client", {"grant_type": "authorization_code", "code": "x"}),
     "grant type password": (400, "unsupported_grant_type", {"grant_type": "password"}),
     "grant type strange": (400, "unsupported_grant_type", {"grant_type": '\r\n\x00诊断"'}),
     "grant type missing": (400, "invalid_request", {"grant_type": None}),
