@@ -66,6 +66,9 @@ def test_the_registers_show_who_lacks_what(chromium, story, language, phone):
         desk.open("/console/organizations")
         assert page.locator("td:has-text('└')").count() > 0
         desk.look("register-organizations")
+        page.emulate_media(media="print")  # On paper the list stands alone.
+        assert [page.locator(one).first.is_visible() for one in ("table.list", ".menu", ".filters", ".pager", "form.act")] == [True] + [False] * 4
+        page.emulate_media(media="screen")
         desk.open("/console/clients/shengli-his")
         desk.look("register-client")
         desk.open(f"/console/people/{story.people['deng.li']}")
