@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -46,8 +46,7 @@ SHOWN = 200
 
 def build_router(desk: Desk, pages: Pages) -> APIRouter:
     """Both registers, what the steps demand, and one's own certificates."""
-    router = APIRouter()
-    del desk
+    router, zone = APIRouter(), desk.settings.zone
 
     def show(
         request: Request, who: Visitor, session: Session, register: Register, *, error: BrokerError | None = None,
@@ -67,7 +66,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
         sorts = ("", "", "code", "number", "issued_on", "valid_until", "")
         table = tables.made(
             ask, [Column(said(spoken, title), key) for title, key in zip(TITLE_OF, sorts, strict=True)],
-            [_line(spoken, register, one, known) for one in found.items], found.total, span=said(spoken, SPAN), sort=sort,
+            [_line(spoken, register, one, known, zone) for one in found.items], found.total, span=said(spoken, SPAN), sort=sort,
             filters=_filters(spoken, register, places),
         )  # fmt: skip
         if ask.format:
@@ -100,7 +99,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                 if register is Register.QUALIFICATION:
                     settled = pickers.organizations(session, pages.language(request), identity.ANY).settled(settled, "institution")
                 given = _given(session, settled, register)
-                workforce.add(session, who.caller.actor, register, **given)
+                workforce.add(session, who.caller.actor, register, zone=zone, **given)
         except BrokerError as error:
             return show(request, who, session, register, error=error)
         return to(PATHS[register], done="entered")
@@ -111,7 +110,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             if not given.content:
                 raise Invalid(problems=(Problem("/file", "required", "No file was sent."),))
             with session.begin_nested():
-                lines = workforce.imported(session, who.caller.actor, register, given.content, dry_run=dry)
+                lines = workforce.imported(session, who.caller.actor, register, given.content, zone=zone, dry_run=dry)
         except BrokerError as error:
             return show(request, who, session, register, error=error)
         return show(request, who, session, register, lines=lines, dry=dry)
@@ -175,7 +174,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
                     (_code(spoken, found.path.lstrip("/")), said(spoken, words.LACKING.get(found.code, found.code))) for found in error.problems
                 ]
         shown = [
-            {"name": _code(spoken, row.code), "number": row.number, "until": _until(spoken, row), "state": workforce.state_of(row),
+            {"name": _code(spoken, row.code), "number": row.number, "until": _until(spoken, row, zone), "state": workforce.state_of(row),
              "scope": row.scope, "training": row.book == Register.TRAINING} for row in mine
         ]  # fmt: skip
         steps = [step.value for step, action in _ASKED.items() if who.caller.may(action)]
@@ -204,14 +203,14 @@ def _codes(spoken: str, register: Register) -> list[tuple[str, str]]:
     return [(code, _code(spoken, code)) for code in workforce.CODES if code in workforce.ENTERED[register]]
 
 
-def _until(spoken: str, row: Credential) -> str:
-    """Its last day."""
+def _until(spoken: str, row: Credential, zone: tzinfo) -> str:
+    """Its last day, where the hospital is."""
     if row.valid_until is None:
         return said(spoken, N_("without end"))
-    return language.day(spoken, (row.valid_until - timedelta(microseconds=1)).date())
+    return language.day(spoken, (row.valid_until - timedelta(microseconds=1)).astimezone(zone).date())
 
 
-def _line(spoken: str, register: Register, one: Any, known: identity.Directory) -> list[Cell]:
+def _line(spoken: str, register: Register, one: Any, known: identity.Directory, zone: tzinfo) -> list[Cell]:
     row, state = one.row, workforce.state_of(one.row)
     holder = one.name or named(known.get(one.organization), spoken)
     return [
@@ -224,7 +223,7 @@ def _line(spoken: str, register: Register, one: Any, known: identity.Directory) 
         Cell(_code(spoken, row.code), note=said(spoken, N_(", ")).join(row.scope)),
         Cell(row.number, note=row.issuer or ""),
         Cell(language.day(spoken, row.issued_on)),
-        Cell(_until(spoken, row)),
+        Cell(_until(spoken, row, zone)),
         Cell(words.word(spoken, "credential", state), tone=words.TONES.get(state, "quiet"), key=str(row.id)),
     ]
 

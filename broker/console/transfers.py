@@ -54,7 +54,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
 
     def show(request: Request, who: Visitor, session: Session, error: BrokerError | None = None) -> Response:
         spoken, data = pages.language(request), desk.policies().data
-        places = {row.id: row for row in identity.organizations(session)}
+        places = identity.Directory(session)
         rows = [_row(spoken, data, row, places, who) for row in transfers.many(session, limit=_SHOWN)]
         return pages.show(
             request, "transfers.html", status=error.status if error else 200, error=error, rows=rows, states=STATES,
@@ -62,7 +62,7 @@ def build_router(desk: Desk, pages: Pages) -> APIRouter:
             may_write=who.caller.may(Action.ORGANIZATION_WRITE),
             routes=[(code, row["name"][spoken], said(spoken, MEANS[code]) if code in MEANS else "", row["law"])
                     for code, row in sorted(data["transfer_routes"].items())],
-            abroad=[(row.id, named(row, spoken)) for row in places.values() if row.jurisdiction != "CN"],
+            abroad=[(row.id, named(row, spoken)) for row in identity.abroad(session)],
             purposes=[(code, row["name"][spoken]) for code, row in sorted(data["purposes"].items()) if row["judged_as"] == code],
             classes=[(code, row["name"][spoken]) for code, row in sorted(data["data_classes"].items())],
         )  # fmt: skip
@@ -115,7 +115,7 @@ def _row(spoken: str, data: Any, row: transfers.TransferRoute, places: Any, who:
     route = data["transfer_routes"].get(row.route)
     return {
         "it": row,
-        "recipient": named(places[row.recipient_id], spoken),
+        "recipient": named(places.get(row.recipient_id), spoken),
         "route": route["name"][spoken] if route else row.route,
         "last": None if row.valid_until is None else _last_day(row.valid_until.date()),
         "classes": known["data_classes"],

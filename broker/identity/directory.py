@@ -89,6 +89,11 @@ def organizations_like(
     return list(session.exec(_like(query, words, (id_, zh, en), id_).limit(limit)).all())
 
 
+def abroad(session: Session) -> list[Organization]:
+    """Organisations under another jurisdiction than the mainland's, by identifier."""
+    return list(session.exec(select(Organization).where(Organization.jurisdiction != "CN").order_by(Organization.id)).all())
+
+
 def people_like(session: Session, words: str, wanted: Wanted = USABLE, *, limit: int = FEW) -> list[Person]:
     """Accounts of which this is part of the name or user name; with "" all. Those of exactly this name come first."""
     username, name = col(Person.username), col(Person.name)

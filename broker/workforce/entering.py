@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -32,13 +32,14 @@ def add(
     code: str,
     number: str,
     issued_on: date,
+    zone: tzinfo,
     valid_until: date | None = None,
     scope: Iterable[str] = (),
     issuer: str | None = None,
 ) -> tuple[Credential, bool]:
     """Enter a certificate of a person or an institution, and say whether it is new: entered twice it stands once.
 
-    ``valid_until`` is its last day.
+    ``valid_until`` is its last day where the hospital is (``zone``).
 
     Raises UnknownPerson, UnknownOrganization, CredentialInvalid with every field that is wrong.
     """
@@ -68,7 +69,7 @@ def add(
         scope=sorted(set(scope)),
         issuer=issuer,
         issued_on=issued_on,
-        valid_until=None if valid_until is None else day_end(valid_until),
+        valid_until=None if valid_until is None else day_end(valid_until, zone),
         created_at=now,
         changed_at=now,
     )
@@ -79,9 +80,9 @@ def add(
     return _store(session, row, event=event), True
 
 
-def day_end(day: date) -> datetime:
-    """The first moment after a day: until then a certificate counts whose last day it is."""
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=clock.now().tzinfo)
+def day_end(day: date, zone: tzinfo) -> datetime:
+    """The first moment after a day in a zone: until then a certificate counts whose last day it is."""
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), tzinfo=zone).astimezone(UTC)
 
 
 def _same(row: Credential) -> Any:

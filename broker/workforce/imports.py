@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -45,12 +45,12 @@ class Line:
     problems: tuple[Problem, ...] = ()
 
 
-def read(session: Session, actor: str, register: Register, content: bytes, *, dry_run: bool = False) -> list[Line]:
+def read(session: Session, actor: str, register: Register, content: bytes, *, zone: tzinfo, dry_run: bool = False) -> list[Line]:
     """Enter every good line. Raises TableUnreadable where it isn't a table with these columns; never repeats what a line says.
 
     ``holder`` is a user name, or ``organization:<id>``; ``scope`` is separated by semicolons; days are written YYYY-MM-DD or
     YYYY/M/D. Columns and certificates may be named in Chinese.
-    ``dry_run``: say what would become of each line and keep nothing.
+    ``zone``: whose days the last days are. ``dry_run``: say what would become of each line and keep nothing.
     """
     rows = _rows(content)
     outcomes = []
@@ -58,7 +58,7 @@ def read(session: Session, actor: str, register: Register, content: bytes, *, dr
     for number, row in enumerate(rows, start=2):
         before = session.begin_nested()
         try:
-            entered = _enter(session, actor, register, row)
+            entered = _enter(session, actor, register, row, zone)
         except BrokerError as error:
             before.rollback()
             problems = error.problems or (Problem("/holder", error.code, error.title("en")),)
@@ -96,7 +96,7 @@ def _rows(content: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _enter(session: Session, actor: str, register: Register, row: dict[str, Any]) -> bool:
+def _enter(session: Session, actor: str, register: Register, row: dict[str, Any], zone: tzinfo) -> bool:
     """Whether the line was new."""
     problems: list[Problem] = []
     if None in row or any(value is None for value in row.values()):
@@ -113,7 +113,7 @@ def _enter(session: Session, actor: str, register: Register, row: dict[str, Any]
     scope = [one.strip() for one in re.split("[;；]", cells.get("scope", "")) if one.strip()]
     _, new = add(
         session, actor, register, person=person, organization=organization, code=_CODES.get(cells["code"], cells["code"]), number=cells["number"],
-        issued_on=issued,
+        issued_on=issued, zone=zone,
         valid_until=until, scope=scope, issuer=cells.get("issuer") or None,
     )  # fmt: skip
     return new

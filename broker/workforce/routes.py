@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Depends, Query, Request
 
 from broker.database import SessionDep
 from broker.edge import STRICT
 from broker.identity.access import Action, Person, PersonCaller, require
+from broker.settings import Settings
 from broker.workforce import imports, service
 from broker.workforce.codes import CODES, Register, Step
+from broker.workforce.entering import day_end
 from broker.workforce.schemas import (
     CredentialOut,
     CredentialsOut,
@@ -30,6 +33,12 @@ Table = Annotated[bytes, Body(media_type="text/csv", description="CSV in UTF-8 o
 Code = Annotated[str | None, Query(max_length=64)]
 
 
+def _zone(request: Request) -> tzinfo:
+    """Whose days the last days of certificates are."""
+    settings: Settings = request.app.state.settings
+    return settings.zone
+
+
 def build_router() -> APIRouter:
     """The routes."""
     router = APIRouter(prefix="/api/v1", tags=["workforce"], dependencies=[STRICT])
@@ -37,20 +46,20 @@ def build_router() -> APIRouter:
     _register(router, Register.TRAINING, "training")
 
     @router.post("/qualifications", status_code=201, response_model=CredentialOut)
-    def add_qualification(body: QualificationIn, session: SessionDep, caller: Writer) -> CredentialOut:
+    def add_qualification(request: Request, body: QualificationIn, session: SessionDep, caller: Writer) -> CredentialOut:
         """Enter a licence of a person or an institution."""
         row, _ = service.add(
             session, caller.actor, Register.QUALIFICATION, person=body.person, organization=body.organization, code=body.code, number=body.number,
-            issued_on=body.issued_on, valid_until=body.valid_until, scope=body.scope, issuer=body.issuer,
+            issued_on=body.issued_on, zone=_zone(request), valid_until=body.valid_until, scope=body.scope, issuer=body.issuer,
         )  # fmt: skip
         return CredentialOut.of(row)
 
     @router.post("/training", status_code=201, response_model=CredentialOut)
-    def add_training(body: TrainingIn, session: SessionDep, caller: Writer) -> CredentialOut:
+    def add_training(request: Request, body: TrainingIn, session: SessionDep, caller: Writer) -> CredentialOut:
         """Enter a training that somebody passed."""
         row, _ = service.add(
             session, caller.actor, Register.TRAINING, person=body.person, code=body.code, number=body.number, issued_on=body.issued_on,
-            valid_until=body.valid_until, issuer=body.issuer,
+            zone=_zone(request), valid_until=body.valid_until, issuer=body.issuer,
         )  # fmt: skip
         return CredentialOut.of(row)
 
@@ -78,6 +87,7 @@ def _register(router: APIRouter, register: Register, name: str) -> None:
     """What both books have alike."""
 
     def many(
+        request: Request,
         session: SessionDep,
         _caller: Reader,
         person: UUID | None = None,
@@ -88,9 +98,8 @@ def _register(router: APIRouter, register: Register, name: str) -> None:
         offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> CredentialsOut:
         """The entries, those that end first before the others."""
-        rows = service.many(
-            session, register, person=person, organization=organization, code=code, ends_before=ends_before, limit=limit + 1, offset=offset
-        )
+        until = None if ends_before is None else day_end(ends_before, _zone(request))
+        rows = service.many(session, register, person=person, organization=organization, code=code, ends_before=until, limit=limit + 1, offset=offset)
         following = offset + limit if len(rows) > limit else None
         return CredentialsOut(items=[CredentialOut.of(row) for row in rows[:limit]], next=following)
 
@@ -98,9 +107,9 @@ def _register(router: APIRouter, register: Register, name: str) -> None:
         """Suspend, withdraw or restore an entry."""
         return CredentialOut.of(service.change(session, caller.actor, register, credential, body.status))
 
-    def read(content: Table, session: SessionDep, caller: Writer, dry_run: bool = False) -> ImportOut:
+    def read(request: Request, content: Table, session: SessionDep, caller: Writer, dry_run: bool = False) -> ImportOut:
         """Enter the lines of a CSV file; each bad line is named with what is wrong, the good ones go in."""
-        return ImportOut.of(imports.read(session, caller.actor, register, content, dry_run=dry_run))
+        return ImportOut.of(imports.read(session, caller.actor, register, content, zone=_zone(request), dry_run=dry_run))
 
     router.add_api_route(f"/{name}", many, methods=["GET"], response_model=CredentialsOut, name=f"list {name}")
     router.add_api_route(f"/{name}/import", read, methods=["POST"], response_model=ImportOut, name=f"import {name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from broker.identity.models import Person
 from broker.notifications import service as notifications
 from broker.workforce.asked import DEMANDED_SQL, HELD_SQL, facts, facts_from
 from broker.workforce.codes import CODES, ENTERED, Register, Step
-from broker.workforce.entering import add, change, day_end, find
+from broker.workforce.entering import add, change, find
 from broker.workforce.errors import CredentialInvalid, NotQualified
 from broker.workforce.imports import COLUMNS, HEADINGS, Line
 from broker.workforce.imports import read as imported
@@ -113,7 +113,7 @@ def many(
     person: UUID | None = None,
     organization: str | None = None,
     code: str | None = None,
-    ends_before: date | None = None,
+    ends_before: datetime | None = None,
     limit: int = 100,
     offset: int = 0,
 ) -> list[Credential]:
@@ -127,7 +127,7 @@ def many(
     if code is not None:
         query = query.where(Credential.code == code)
     if ends_before is not None:
-        query = query.where(col(Credential.valid_until) <= day_end(ends_before))
+        query = query.where(col(Credential.valid_until) <= ends_before)
     return list(session.exec(query.order_by(col(Credential.valid_until), col(Credential.id)).limit(limit).offset(offset)).all())
 
 

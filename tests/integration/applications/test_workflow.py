@@ -1,6 +1,6 @@
 """The rest of the workflow: owners of data, reviews as steps of their own, quorum, interests, standing in, deadlines, asking again, documents."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from sqlmodel import select
@@ -474,7 +474,7 @@ def test_a_training_that_ran_out_keeps_everybody_from_their_step(database, means
 
         def train(person):
             today = clock.today()
-            workforce.add(session, "system", workforce.Register.TRAINING, person=person, code="training.privacy", number="1",
+            workforce.add(session, "system", workforce.Register.TRAINING, person=person, code="training.privacy", number="1", zone=UTC,
                           issued_on=today, valid_until=today + timedelta(days=1))  # fmt: skip
 
         with pytest.raises(NotQualified):

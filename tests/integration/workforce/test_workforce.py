@@ -1,6 +1,7 @@
 """The registers of qualifications and training: entered, read from files, asked, and reminded of (TM-5.1, PI-4)."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from fastapi import FastAPI
@@ -27,7 +28,7 @@ def entered(session, person=None, code="training.privacy", days=365, **more):
     register = Register.TRAINING if code.startswith("training.") else Register.QUALIFICATION
     until = None if days is None else clock.today() + timedelta(days=days)
     given = {"number": "T-1", "issued_on": clock.today() - timedelta(days=700), "valid_until": until, **more}
-    return service.add(session, "system", register, person=person, code=code, **given)[0]
+    return service.add(session, "system", register, person=person, code=code, **{"zone": UTC, **given})[0]
 
 
 def lacking(session, person, step):
@@ -115,7 +116,7 @@ def test_entries_that_are_none(database, people, wrong):
     given = {"person": people.applicant, "code": "training.privacy", "number": "1", "issued_on": date(2025, 1, 1), "valid_until": None, **wrong}
     register = Register.TRAINING if given["code"].startswith("training.") else Register.QUALIFICATION
     with database.transaction() as session, pytest.raises(CredentialInvalid):
-        service.add(session, "system", register, **given)
+        service.add(session, "system", register, zone=UTC, **given)
 
 
 # --- Files -----------------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def read(session, text, register=Register.QUALIFICATION, **more):
     content = text if isinstance(text, bytes) else text.encode()
     return [
         (line.number, line.outcome, [(one.path, one.code) for one in line.problems])
-        for line in imports.read(session, "system", register, content, **more)
+        for line in imports.read(session, "system", register, content, zone=UTC, **more)
     ]
 
 
@@ -279,3 +280,13 @@ def test_a_licence_withdrawn_after_approval_stops_the_next_release(database, mea
         entered(session, None, code="licence.institution", days=9, organization="shengli")
         assert asked().held == ("licence.institution", "training.privacy")
         assert asked().required == ("training.privacy",)
+
+
+def test_a_certificate_ends_with_its_day_where_the_hospital_is(database, set_clock):
+    """Until the end of the last day of May in Shanghai, which is eight hours before UTC's (TM-5.1)."""
+    last = datetime(2026, 5, 31, 15, 59, 59, tzinfo=UTC)
+    set_clock(last - timedelta(days=30))
+    with database.transaction() as session:
+        person = identity.person(session).id
+        row = entered(session, person, "licence.practice", zone=ZoneInfo("Asia/Shanghai"), valid_until=date(2026, 5, 31))
+        assert row.valid_until == last + timedelta(seconds=1)
