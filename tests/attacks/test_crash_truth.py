@@ -163,7 +163,11 @@ def test_a_database_that_may_only_be_read_releases_nothing_and_still_proves(stor
             owner.execute("SET default_transaction_read_only = off")
             (name,) = owner.execute("SELECT current_database()").fetchone()
             owner.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(sql.Identifier(name), value))
-            owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()", (name,))
+            (since,) = owner.execute("SELECT clock_timestamp()").fetchone()
+            older = "FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() AND backend_start < %s"
+            # A connection ends a while after it was told to, and until then goes on under the old setting.
+            while owner.execute(f"SELECT count(pg_terminate_backend(pid)) {older}", (name, since)).fetchone() != (0,):
+                time.sleep(0.05)
 
     read_only("on")
     try:
