@@ -220,6 +220,7 @@ deny contains "residency.route-over" if {
 deny contains "residency.route-not-begun" if {
 	abroad
 	input.facts.residency.route != null
+	input.facts.residency.route_from != null
 	input.facts.at < input.facts.residency.route_from
 }
 
