@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from broker.identity import service as identity
 from broker.identity.access import Role
 from broker.identity.models import Client, Organization
 from broker.records import service as records
+from broker.workforce import service as workforce
 
 ACTOR = "system"
 
@@ -58,7 +59,7 @@ def seed(installation: Installation) -> Cast:
         for one in hospital["organizations"]:
             _organization(session, one)
         for one in hospital["people"]:
-            _person(session, one, passwords[one["username"]])
+            _person(session, one, passwords[one["username"]], installation.settings.zone)
         for one in hospital["clients"]:
             _client(session, one, keys[one["id"]])
     for bundle in demo_data.bundles(clock.today()):
@@ -80,15 +81,21 @@ def _organization(session: Session, one: dict[str, Any]) -> None:
         )  # fmt: skip
 
 
-def _person(session: Session, one: dict[str, Any], password: str) -> None:
+def _person(session: Session, one: dict[str, Any], password: str, zone: tzinfo) -> None:
     found = next((row for row in identity.people(session, one["organization"]) if row.username == one["username"]), None)
     if found is not None:
         identity.set_password(session, ACTOR, found.id, password)
         return
-    identity.add_person(
+    added = identity.add_person(
         session, ACTOR, username=one["username"], name=one["name"]["zh"], organization_id=one["organization"], password=password,
         natural_person=one["natural_person"], language=one["language"], roles=[(Role(held["role"]), held["organization"]) for held in one["roles"]],
     )  # fmt: skip
+    for held in one.get("certificates", ()):
+        issued, until = (date.fromisoformat(held[name]) for name in ("issued_on", "valid_until"))
+        workforce.add(
+            session, ACTOR, workforce.Register.QUALIFICATION, person=added.id, code=held["code"], number=held["number"], issued_on=issued, zone=zone,
+            valid_until=until,
+        )  # fmt: skip
 
 
 def _client(session: Session, one: dict[str, Any], key: ECKey | RSAKey) -> None:
