@@ -247,6 +247,22 @@ def test_who_is_to_be_trained_neither_applies_nor_breaks_the_glass_until_it_is_d
         make.drafted(session, means, people)
 
 
+def test_who_is_to_be_trained_neither_endorses_nor_approves(database, means, keys, people, patients):
+    """RS-7.3: what waits for them stays where it is."""
+    with database.transaction() as session:
+        waits = make.submitted(session, means, people)
+        identity.bar(session, "system", people.head, barred=True)
+        with pytest.raises(Barred):
+            applications.endorse(session, keys, people.head, waits.number, if_match=waits.version)
+        identity.bar(session, "system", people.head, barred=False)
+        row = applications.endorse(session, keys, people.head, waits.number, if_match=waits.version)
+        identity.bar(session, "system", people.manager, barred=True)
+        with pytest.raises(Barred):
+            applications.approve(session, means, people.manager, row.number, if_match=row.version)
+        identity.bar(session, "system", people.manager, barred=False)
+        assert applications.approve(session, means, people.manager, row.number, if_match=row.version).status == "active"
+
+
 def test_who_is_suspended_can_not_sign_in_for_so_long_and_then_can(database, keys, people, callers, set_clock):
     with database.transaction() as session:
         row = decided(session, keys, callers, Sanction.SUSPENDED, days=10)
