@@ -260,8 +260,8 @@ def test_a_fact_that_is_missing_never_permits(policies, embedded, compiled, form
             continue
         if decision.allow:
             # Facts that a decision of this kind does not look at, such as a name, or the roles.
-            assert whole.allow
-            assert decision.plan == whole.plan
+            assert whole.allow, (engine.name, group, lost, [r.code for r in whole.reasons])
+            assert decision.plan == whole.plan, (engine.name, group, lost)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -17,6 +17,7 @@ default satisfied := false
 # METADATA
 # title: Nothing rests on a consent
 satisfied if {
+	age_told
 	facts.basis.consent_required[input.facts.recipient.relationship] == false
 	lifted_by_consent == false
 }
@@ -24,6 +25,7 @@ satisfied if {
 # METADATA
 # title: The patient is 14 or older, and answered for themselves
 satisfied if {
+	age_told
 	facts.child == false
 	count(ended) == 0
 }
@@ -31,10 +33,17 @@ satisfied if {
 # METADATA
 # title: A parent or guardian agreed for the child, separately
 satisfied if {
+	age_told
 	facts.child
 	by_guardian
 	"sensitive" in input.facts.consent.separate
 }
+
+default age_told := false
+
+# METADATA
+# title: The class of age was told, were it as not known; a fact that is missing is no such word
+age_told if input.facts.patient.age in {"14_to_17", "adult", "under_14", "unknown"}
 
 default lifted_by_consent := true
 

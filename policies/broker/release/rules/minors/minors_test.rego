@@ -96,3 +96,11 @@ test_nothing_says_nothing if {
 	not minors.satisfied with input as {}
 	count(minors.deny) == 0 with input as {}
 }
+
+test_an_age_that_was_not_told_is_no_unknown_age if {
+	every giver in ["guardian", "patient"] {
+		facts := json.remove(child({"/consent/givers": [giver]}), ["/facts/patient/age"])
+		not minors.satisfied with input as facts
+	}
+	not minors.satisfied with input as child({"/patient/age": "old"})
+}
