@@ -46,7 +46,8 @@ def bundles(on: date = WRITTEN_FOR) -> list[bytes]:
 def hospital(on: date = WRITTEN_FOR) -> dict[str, Any]:
     """Who is there: ``organizations`` (parents first), ``people`` with their roles, ``clients``, and the cast of the ``story``.
 
-    ``agreement_until`` is a day; ``certificates``: what of a person is entered in the register of qualifications; ``roles`` name a role of ``identity.roles`` and the organisation in which it is held.
+    ``agreement_until`` is a day; ``certificates``: what of a person is entered in the register of qualifications; ``roles`` name a role of
+    ``identity.roles`` and the organisation in which it is held.
     Passwords and keys are not here: the demo makes new ones each time.
     """
     content: dict[str, Any] = json.loads(moved(_FOLDER.joinpath("hospital.json").read_bytes(), on))
