@@ -358,7 +358,7 @@ def test_staff_that_is_withheld_makes_pages_of_everything_anew(world: World, pla
 
 @given(cases(), st.sampled_from([PATIENT, "p1003"]), st.data())
 @settings(
-    max_examples=int(os.environ.get("BROKER_PREPARED_EXAMPLES", "10")), deadline=None,
+    max_examples=int(os.environ.get("BROKER_PREPARED_EXAMPLES", "10")), deadline=None, derandomize="BROKER_PREPARED_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 def test_each_page_is_byte_for_byte_what_would_be_made_anew(world: World, case: Any, fhir_id: str, data: st.DataObject):
